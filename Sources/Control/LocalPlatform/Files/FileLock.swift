@@ -1,0 +1,57 @@
+import Glibc
+
+/// An exclusive lock on a file, held until this object goes or the process ends; the file holds the owner's pid.
+package final class FileLock: Sendable {
+    private let descriptor: Int32
+    /// Path of the lock file. It stays behind: removing it would let two owners lock two different files.
+    package let path: String
+
+    /// Takes the lock; nil if another process has it.
+    package static func acquire(_ path: String) throws(LocalError) -> FileLock? {
+        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+        guard descriptor >= 0 else { throw .system("cannot open the lock file", path: path, error: errno) }
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            let failure = errno
+            close(descriptor)
+            if failure == EWOULDBLOCK { return nil }
+            throw .system("cannot lock", path: path, error: failure)
+        }
+        ftruncate(descriptor, 0)
+        _ = writeAll(descriptor, Array("\(getpid())\n".utf8))
+        return FileLock(descriptor: descriptor, path: path)
+    }
+
+    /// Takes the lock, waiting for its owner up to `seconds`.
+    package static func acquire(_ path: String, within seconds: Double) throws(LocalError) -> FileLock {
+        let deadline = MonotonicClock.now + Int64(seconds * 1000)
+        while true {
+            if let lock = try acquire(path) { return lock }
+            guard MonotonicClock.now < deadline else {
+                throw LocalError(
+                    what: "cannot lock \(path) within \(Int(seconds)) s",
+                    cause: "process \(owner(of: path).map(String.init) ?? "of another user") holds it",
+                    remedy: "Wait until that process is done, or end it if it hangs")
+            }
+            usleep(20_000)
+        }
+    }
+
+    /// The process that holds the lock; nil if nobody does.
+    package static func owner(of path: String) -> pid_t? {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        if flock(descriptor, LOCK_SH | LOCK_NB) == 0 { return nil }
+        var buffer = [UInt8](repeating: 0, count: 32)
+        let count = Glibc.read(descriptor, &buffer, buffer.count)
+        guard count > 0 else { return nil }
+        return pid_t(String(decoding: buffer[..<count].prefix { $0 >= 0x30 && $0 <= 0x39 }, as: UTF8.self))
+    }
+
+    private init(descriptor: Int32, path: String) {
+        self.descriptor = descriptor
+        self.path = path
+    }
+
+    deinit { close(descriptor) }
+}
