@@ -1,0 +1,143 @@
+extension Schema {
+    /// Address rules and automatic links.
+    static let addressTypes: [EntityType] = [
+        EntityType(
+            "router.config.address", "How deliveries to matching addresses are spread.", operations: immutable,
+            attributes: [
+                .string("prefix", "First parts of the addresses meant; exclusive with pattern."),
+                .string("pattern", "Pattern of the addresses meant: * is one part, # any number of parts."),
+                .choice("distribution", distributions, default: "balanced", "How deliveries spread over consumers."),
+                .integer("priority", in: 0...9, "Priority of deliveries that have none of their own."),
+            ]),
+        EntityType(
+            "router.config.autoLink", "An AMQP link opened by the router towards a container.", operations: immutable,
+            attributes: [
+                .string("address", "Address in the router network."),
+                .choice("direction", ["in", "out"], flags: [.required], "Towards the router, or away from it."),
+                .string("containerId", "Container to attach to; exclusive with connection."),
+                .string("connection", "Name of the connector or listener to use."),
+                .string("externalAddress", "Address at the container, if it differs."),
+                .string("linkRef", flags: [.readOnly], "Identity of the link."),
+                .choice(
+                    "operStatus", ["inactive", "attaching", "failed", "active", "quiescing", "idle"], flags: [.readOnly],
+                    "State of the link."),
+                .string("lastError", flags: [.readOnly], "Cause of the last failure."),
+            ]),
+    ]
+
+    /// TCP services (router-protocol.md §5.1).
+    static let serviceTypes: [EntityType] = [
+        EntityType(
+            "tcpListener", "A TCP socket where clients reach a service of the network.", operations: everything,
+            attributes: tcpListenerAttributes),
+        EntityType(
+            "tcpConnector", "A TCP server offered to the network as a service.", operations: immutable,
+            attributes: [
+                .string("address", flags: [.required], "Service address the server stands behind."),
+                .string("host", default: "127.0.0.1", "Host of the server."),
+                .port(flags: [.required], "Port of the server."),
+                .string("siteId", "Identifier of the site; reported only."),
+                .string("processId", "Identifier of the server's process; reported only."),
+                .string("sslProfile", "Name of the sslProfile for TLS towards the server; clear text if not given."),
+                .boolean(
+                    "verifyHostname", default: true, "Whether the server's certificate must carry the name dialled."),
+            ] + tcpCounters),
+        EntityType(
+            "listenerAddress", "One of several service addresses behind a TCP listener.", operations: immutable,
+            attributes: [
+                .string("address", flags: [.required], "Service address."),
+                .integer(
+                    "value", in: 0...2_147_483_647, flags: [.required], "Priority or weight, as the listener's strategy has it."),
+                .string("listener", flags: [.required], "Name of the tcpListener."),
+                .integer("connectionsOpened", flags: [.readOnly], "Connections opened to this address."),
+            ]),
+    ]
+
+    private static let tcpListenerAttributes: [Attribute] =
+        [
+            .string("address", "Service address; not with a multiAddressStrategy."),
+            .string("host", default: "", "Address to bind; empty for all."),
+            .port(flags: [.required], "Port to bind."),
+            .integer("backlog", default: 0, in: 0...65_535, "Connections waiting to be accepted; 0 for the system's most."),
+            .choice(
+                "multiAddressStrategy", ["none", "priority", "weighted"], default: "none",
+                "How one of the listenerAddress entities is chosen for a connection."),
+            .string("siteId", "Identifier of the site; reported only."),
+            .string("sslProfile", "Name of the sslProfile for TLS towards clients; clear text if not given."),
+            .boolean("authenticatePeer", default: false, "Whether clients must have a certificate."),
+            .choice("operStatus", ["up", "down"], flags: [.readOnly], "Whether the socket is listening."),
+            .string("connectionMsg", flags: [.readOnly], "Last error or state of the socket."),
+            .choice(
+                "observer", ["none", "auto", "http1", "http2"], default: "auto", flags: [.updatable],
+                "Protocol looked for in the traffic, for telemetry."),
+        ] + tcpCounters
+
+    private static let tcpCounters: [Attribute] = [
+        .integer("connectionsOpened", flags: [.readOnly], "Connections opened."),
+        .integer("connectionsClosed", flags: [.readOnly], "Connections closed."),
+        .integer("bytesIn", flags: [.readOnly], "Octets received from the socket."),
+        .integer("bytesOut", flags: [.readOnly], "Octets sent to the socket."),
+    ]
+
+    private static let connectionLimit: Int64 = 65_535
+    private static let linkLimit: Int64 = 2_147_483_647
+
+    /// Policy entities, as existing files have them.
+    static let policyTypes: [EntityType] = [
+        EntityType(
+            "policy", "Limits for clients of the whole router.", operations: reportOnly, isSingleton: true,
+            attributes: [
+                .integer("maxConnections", default: connectionLimit, in: 0...Int64.max, "Client connections at a time."),
+                .integer("maxMessageSize", default: 0, in: 0...Int64.max, "Octets of a message; 0 for no limit."),
+                .boolean("enableVhostPolicy", default: false, "Whether vhost entities apply."),
+                .boolean("enableVhostNamePatterns", default: false, "Whether vhost names are patterns."),
+                .path("policyDir", default: "", "Folder of vhost files."),
+                .string("defaultVhost", default: "$default", "Vhost of clients whose host name matches none."),
+                .integer("connectionsProcessed", flags: [.readOnly], "Client connections seen."),
+                .integer("connectionsDenied", flags: [.readOnly], "Client connections refused."),
+                .integer("connectionsCurrent", flags: [.readOnly], "Client connections now."),
+                .integer("linksDenied", flags: [.readOnly], "Links refused."),
+                .integer("maxMessageSizeDenied", flags: [.readOnly], "Messages refused for their size."),
+                .integer("totalDenials", flags: [.readOnly], "Refusals of every kind."),
+            ]),
+        EntityType(
+            "vhost", "Rules for clients that name one host in Open.", operations: everything,
+            attributes: [
+                .string("hostname", flags: [.required], "Host name in Open that the rules are for."),
+                .string("aliases", flags: [.updatable], "Further host names."),
+                .integer(
+                    "maxConnections", default: connectionLimit, in: 0...Int64.max, flags: [.updatable], "Connections at a time."),
+                .integer("maxMessageSize", flags: [.readOnly], "Octets of a message."),
+                .integer(
+                    "maxConnectionsPerUser", default: connectionLimit, in: 0...Int64.max, flags: [.updatable],
+                    "Connections of one user."),
+                .integer(
+                    "maxConnectionsPerHost", default: connectionLimit, in: 0...Int64.max, flags: [.updatable],
+                    "Connections from one host."),
+                .boolean("allowUnknownUser", default: false, flags: [.updatable], "Whether users in no group are let in."),
+                .map("groups", flags: [.updatable], "User groups by name, each a vhostUserGroupSettings map."),
+            ]),
+        EntityType(
+            "vhostUserGroupSettings", "Rules for one group of users of a vhost.", operations: reportOnly,
+            attributes: [
+                .string("users", flags: [.required], "Users of the group."),
+                .string("remoteHosts", flags: [.required], "Hosts the users may come from."),
+                .integer("maxConnectionsPerUser", flags: [.readOnly], "Connections of one user."),
+                .integer("maxConnectionsPerHost", flags: [.readOnly], "Connections from one host."),
+                .integer("maxMessageSize", flags: [.readOnly], "Octets of a message."),
+                .integer("maxFrameSize", in: frameSizes, "Octets of a frame."),
+                .integer("maxSessionWindow", in: 0...Int64.max, "Octets of a session's window."),
+                .integer("maxSessions", in: 1...32_768, "Sessions of a connection."),
+                .integer("maxSenders", default: linkLimit, in: 0...linkLimit, "Sending links of a connection."),
+                .integer("maxReceivers", default: linkLimit, in: 0...linkLimit, "Receiving links of a connection."),
+                .boolean("allowDynamicSource", default: false, "Whether temporary addresses may be asked for."),
+                .boolean("allowAnonymousSender", default: false, "Whether links without target may be made."),
+                .boolean("allowUserIdProxy", default: false, "Whether messages may carry another user's name."),
+                .boolean("allowAdminStatusUpdate", default: true, "Whether connections may be closed by management."),
+                .string("sources", "Addresses that may be received from."),
+                .string("targets", "Addresses that may be sent to."),
+                .string("sourcePattern", "Patterns of addresses that may be received from."),
+                .string("targetPattern", "Patterns of addresses that may be sent to."),
+            ]),
+    ]
+}
