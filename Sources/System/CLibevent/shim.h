@@ -1,4 +1,7 @@
 #pragma once
+// libevent's own configuration asks for GNU extensions, which would give system types another layout than the
+// other modules see. Whichever request comes first counts.
+#include <features.h>
 #include <event2/event.h>
 #include <event2/http.h>
 #include <event2/http_struct.h>
