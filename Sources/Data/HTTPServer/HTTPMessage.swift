@@ -61,7 +61,7 @@ package struct HTTPLimits: Hashable, Sendable {
     /// Connections at a time; further ones are answered with 503 in clear text and closed. A connection with
     /// output that waits for its client counts twice.
     package var connections: Int
-    /// Seconds without a byte after which a connection is closed, the TLS handshake included.
+    /// Seconds without a byte after which a connection is closed, the TLS handshake included; at least 1.
     package var idleSeconds: Int
 
     package init(

@@ -66,7 +66,7 @@ final class ServerLoop: @unchecked Sendable {
         evhttp_set_allowed_methods(http, UInt16(truncatingIfNeeded: methods))
         evhttp_set_max_headers_size(http, limits.headerBytes)
         evhttp_set_max_body_size(http, limits.bodyBytes)
-        evhttp_set_timeout(http, Int32(clamping: limits.idleSeconds))
+        evhttp_set_timeout(http, Int32(clamping: max(1, limits.idleSeconds)))
         evhttp_set_default_content_type(http, nil)
         let context = Unmanaged.passUnretained(self).toOpaque()
         evhttp_set_bevcb(http, connectionAccepted, context)
@@ -120,8 +120,10 @@ final class ServerLoop: @unchecked Sendable {
 
     /// A buffer for a connection just accepted: TLS or clear, or one that refuses when the limit is reached.
     fileprivate func makeBuffer() -> OpaquePointer? {
-        let connections = event_base_get_num_events(base, UInt32(EVENT_BASE_COUNT_ADDED)) - idleEvents
-        guard connections < limits.connections else { return refusingBuffer() }
+        // libevent does not tell how many connections a server has, but each of them waits to read with a time
+        // limit, which counts as two events; waiting to write as well makes it four.
+        let events = event_base_get_num_events(base, UInt32(EVENT_BASE_COUNT_ADDED)) - idleEvents
+        guard events / 2 < limits.connections else { return refusingBuffer() }
         let options = Int32(BEV_OPT_CLOSE_ON_FREE.rawValue)
         guard let context = tls.withLock({ $0 }) else { return bufferevent_socket_new(base, -1, options) }
         guard let session = context.makeSession() else { return refusingBuffer() }
@@ -159,7 +161,12 @@ final class ServerLoop: @unchecked Sendable {
             evhttp_send_error(request, 500, nil)
             return
         }
-        evbuffer_add(body, response.body, response.body.count)
+        if received.method == "HEAD" {
+            // libevent would send the body.
+            evhttp_add_header(fields, "Content-Length", String(response.body.count))
+        } else {
+            evbuffer_add(body, response.body, response.body.count)
+        }
         evhttp_send_reply(request, Int32(clamping: response.status), nil, body)
         evbuffer_free(body)
     }
