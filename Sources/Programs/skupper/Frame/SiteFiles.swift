@@ -1,0 +1,109 @@
+import ControlIO
+import LocalPlatform
+import SiteModel
+
+/// The resources of the namespace a command works on: what the user asked for, joined with what the controller says.
+/// Reading from a namespace with an impossible name finds nothing; the frame has refused the name by then.
+struct SiteFiles {
+    private let store: NamespaceStore?
+    private let namespace: String
+
+    init(namespace: String) {
+        self.namespace = namespace
+        store = try? NamespaceStore(namespace: namespace)
+    }
+
+    /// The store itself, for what the platform does with a namespace.
+    func requiredStore() throws -> NamespaceStore {
+        if let store { return store }
+        return try NamespaceStore(namespace: namespace)
+    }
+
+    // MARK: What the user asked for
+
+    func list(_ kind: ResourceKind) throws -> [Resource] {
+        try store?.list(kind, in: .input) ?? []
+    }
+
+    func get(_ kind: ResourceKind, _ name: String) throws -> Resource? {
+        try store?.get(kind, name, in: .input)
+    }
+
+    /// Stores a resource and returns the path of its file.
+    func write(_ resource: Resource) throws -> String {
+        try requiredStore().put(resource)
+    }
+
+    @discardableResult
+    func delete(_ kind: ResourceKind, _ name: String) throws -> Bool {
+        try requiredStore().delete(kind, name)
+    }
+
+    /// Removes the input of the namespace.
+    func deleteEverything() throws {
+        try Files.removeTree(requiredStore().layout.inputResources)
+    }
+
+    // MARK: What the controller says
+
+    /// A resource as the controller sees it; nil while it does not know it.
+    func observed(_ kind: ResourceKind, _ name: String) throws -> Resource? {
+        try store?.get(kind, name, in: .runtime)
+    }
+
+    /// The resources of a kind, each with the status the controller gave it. Those the controller made itself (links
+    /// out of access tokens) are among them while it runs.
+    func observedList(_ kind: ResourceKind) throws -> [Resource] {
+        guard let store else { return [] }
+        var seen: [String: Resource] = [:]
+        for resource in try store.list(kind, in: .runtime) { seen[resource.name] = resource }
+        var result = try store.list(kind, in: .input).map { wanted in
+            guard let known = seen.removeValue(forKey: wanted.name) else { return wanted }
+            var joined = wanted
+            joined.document["status"] = known.document["status"]
+            if joined.uid.isEmpty { joined.uid = known.uid }
+            return joined
+        }
+        if store.controller != nil { result += seen.values }
+        return result.sorted { $0.name < $1.name }
+    }
+
+    /// Whether the site of the namespace has been started.
+    func isInitialized() throws -> Bool {
+        guard let store else { return false }
+        return try store.isStarted || !store.list(.site, in: .runtime).isEmpty
+    }
+
+    /// Whether a controller acts on changes of the namespace right now.
+    func isControllerRunning() -> Bool {
+        store?.controller != nil
+    }
+
+    /// Tells on standard error when what is shown may have changed since the controller ended.
+    func warnWhenStale() throws {
+        guard try isInitialized(), !isControllerRunning() else { return }
+        Console.note(
+            "Warning: the controller of namespace \"\(namespace)\" is not running; what is shown was true when it last "
+                + "ran. Start it with: skupper system start -n \(namespace)")
+    }
+
+    // MARK: Certificates and static links
+
+    /// Whether credentials of this name were given by the user or made by the controller.
+    func hasCredentials(_ name: String) throws -> Bool {
+        guard let store else { return false }
+        if try store.get(.secret, name, in: .input) != nil { return true }
+        if try store.get(.secret, name, in: .runtime) != nil { return true }
+        return Files.kind("\(store.layout.inputCertificates)/\(name)") == .directory
+    }
+
+    /// Names of the static link files, in order.
+    func staticLinks() throws -> [String] {
+        guard let store, Files.kind(store.layout.runtimeLinks) == .directory else { return [] }
+        return try Files.list(store.layout.runtimeLinks).filter { $0.hasPrefix("link-") && $0.hasSuffix(".yaml") }
+    }
+
+    func staticLink(_ name: String) throws -> String {
+        try Files.readText("\(requiredStore().layout.runtimeLinks)/\(name)")
+    }
+}

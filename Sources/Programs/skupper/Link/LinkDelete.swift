@@ -1,0 +1,44 @@
+import SiteModel
+
+/// `skupper link delete <name>`
+struct LinkDelete: Command {
+    static func specification(on platform: Platform) -> CommandSpecification {
+        CommandSpecification(
+            "delete", arguments: "<name>", summary: "Delete a link",
+            details: """
+                Delete a link from this site to another one. Its certificate stays in the Secret of the same name.
+                """,
+            example: "skupper link delete west-12f75bc8-5dda-4256-88f8-9df48150281a",
+            flags: [CommonFlags.timeout("1m0s"), CommonFlags.waitForDeletion])
+    }
+
+    private let invocation: Invocation
+    private var name = ""
+
+    init(_ invocation: Invocation) {
+        self.invocation = invocation
+    }
+
+    mutating func validate() throws -> [String] {
+        var complaints = Complaints()
+        if let found = LinkName.required(invocation.arguments, &complaints) {
+            name = found
+            if try invocation.files.get(.link, name) == nil {
+                complaints.add("There is no link resource in the namespace with the name \"\(name)\"")
+            }
+        }
+        CommonFlags.checkTimeout(invocation.flags, &complaints)
+        return complaints.texts
+    }
+
+    func run() throws {
+        try invocation.files.delete(.link, name)
+    }
+
+    func wait() throws {
+        if invocation.flags.isOn("wait"), invocation.files.isControllerRunning() {
+            try Waiting(invocation).disappear(.link, name)
+        }
+        Console.print("Link \"\(name)\" is deleted")
+    }
+}

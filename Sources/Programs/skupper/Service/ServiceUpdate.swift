@@ -1,0 +1,56 @@
+import SiteModel
+
+/// `connector update` and `listener update`.
+struct ServiceUpdate {
+    private let noun: ServiceNoun
+    private let invocation: Invocation
+    private var resource: Resource
+
+    static func specification(_ noun: ServiceNoun, on platform: Platform, example: String) -> CommandSpecification {
+        CommandSpecification(
+            "update", arguments: "<name>", summary: "Change a \(noun.word)",
+            details: "Change a \(noun.word). What no flag mentions stays as it is.", example: example,
+            flags: ServiceFields.flags(of: noun, on: platform) + [
+                .integer("port", default: 0, "the port; 0 leaves it as it is"), CommonFlags.timeout("1m0s"),
+                CommonFlags.wait("configured"),
+            ])
+    }
+
+    init(_ noun: ServiceNoun, _ invocation: Invocation) {
+        self.noun = noun
+        self.invocation = invocation
+        resource = Resource(kind: noun.kind, name: "")
+    }
+
+    mutating func validate() throws -> [String] {
+        var complaints = Complaints()
+        let missing = "\(noun.word) name must be configured"
+        if let name = ServiceArguments.name(noun, invocation.arguments, missing: missing, &complaints) {
+            if let found = try invocation.files.get(noun.kind, name) {
+                resource = found
+            } else {
+                complaints.add("\(noun.word) \(name) must exist in namespace \(invocation.namespace) to be updated")
+            }
+        }
+        if invocation.flags.integer("port") < 0 {
+            complaints.add("\(noun.word) port is not valid: value is not positive")
+        }
+        let fields = ServiceFields(noun: noun, platform: invocation.platform, flags: invocation.flags)
+        fields.validate(credentialsLabel: "tlsCredentials value", &complaints)
+        CommonFlags.checkTimeout(invocation.flags, &complaints)
+        CommonFlags.checkWait(invocation.flags, &complaints)
+        fields.change(&resource)
+        return complaints.texts
+    }
+
+    func run() throws {
+        Console.print("File written to \(try invocation.files.write(resource))")
+    }
+
+    func wait() throws {
+        try ServiceWait.finish(invocation, resource) { goal in
+            noun.kind == .connector
+                ? "Connector \"\(resource.name)\" is \(goal.rawValue)." : "Listener \"\(resource.name)\" is updated"
+        }
+    }
+}

@@ -1,0 +1,765 @@
+"""Runs the `skupper` program as a user would: texts, exit codes, files written. No site is started here.
+
+Needs SKUPPER_BIN_DIR, the directory of the built programs. Run: python3 -m unittest Tests/Integration/test_cli.py
+"""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import tempfile
+import unittest
+
+BIN = os.environ.get("SKUPPER_BIN_DIR", "")
+SKUPPER = os.path.join(BIN, "skupper")
+
+NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])*(\.[a-z0-9]([-a-z0-9]*[a-z0-9])*)*$"
+NAMESPACE = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+FILE = r"^[A-Za-z0-9./~-]+$"
+SELECTOR = r"^[A-Za-z0-9=:./-]+$"
+HOST = "host is not valid: a valid IP address or hostname is expected"
+UNSUPPORTED = "this build supports platform linux"
+
+
+def no_match(expression):
+    return "value does not match this regular expression: " + expression
+
+
+def not_one_of(value, *options):
+    return f"value {value} not allowed. It should be one of this options: [{' '.join(options)}]"
+
+
+class Answer:
+    def __init__(self, done):
+        self.code = done.returncode
+        self.out = done.stdout.decode()
+        self.err = done.stderr.decode()
+
+    def __str__(self):
+        return f"exit {self.code}\n--- stdout\n{self.out}--- stderr\n{self.err}"
+
+
+@unittest.skipUnless(os.path.exists(SKUPPER), "SKUPPER_BIN_DIR does not name a directory with the skupper program")
+class CommandLineTest(unittest.TestCase):
+    platform = "linux"
+
+    def setUp(self):
+        # Upstream's rule for file names has no underscore, so the directory must not have one either.
+        self.home = os.path.join(tempfile.gettempdir(), "cli-" + os.urandom(6).hex())
+        os.mkdir(self.home)
+        self.addCleanup(shutil.rmtree, self.home, ignore_errors=True)
+
+    def skupper(self, *arguments, stdin="", **environment):
+        values = {k: v for k, v in os.environ.items() if not k.startswith(("SKUPPER_", "XDG_"))}
+        values.update(SKUPPER_OUTPUT_PATH=self.home, HOME=self.home, **environment)
+        if self.platform and "SKUPPER_PLATFORM" not in environment:
+            values["SKUPPER_PLATFORM"] = self.platform
+        done = subprocess.run(
+            [SKUPPER, *arguments], input=stdin.encode(), capture_output=True, timeout=30, env=values, cwd=self.home)
+        return Answer(done)
+
+    def ok(self, *arguments, **more):
+        answer = self.skupper(*arguments, **more)
+        self.assertEqual(answer.code, 0, f"skupper {' '.join(arguments)}: {answer}")
+        return answer
+
+    def refused(self, arguments, *texts, code=2, **more):
+        """The command fails with exactly these lines on standard output."""
+        answer = self.skupper(*arguments, **more)
+        self.assertEqual(answer.out, "".join(text + "\n" for text in texts), f"skupper {arguments}: {answer}")
+        self.assertEqual(answer.code, code, f"skupper {arguments}: {answer}")
+        return answer
+
+    def resources(self, namespace="default"):
+        return os.path.join(self.home, "namespaces", namespace, "input", "resources")
+
+    def written(self, name, namespace="default"):
+        with open(os.path.join(self.resources(namespace), name), encoding="utf-8") as file:
+            return file.read()
+
+    def put(self, name, text, namespace="default", part=("input", "resources")):
+        folder = os.path.join(self.home, "namespaces", namespace, *part)
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+            file.write(text)
+
+
+SITE = """\
+apiVersion: skupper.io/v2alpha1
+kind: Site
+metadata:
+  name: {name}
+  namespace: {namespace}
+spec:
+  linkAccess: {access}
+"""
+
+LINK = """\
+apiVersion: skupper.io/v2alpha1
+kind: Link
+metadata:
+  name: west-1
+  namespace: default
+spec:
+  cost: 3
+  endpoints:
+  - host: 192.0.2.7
+    name: inter-router
+    port: "55671"
+  tlsCredentials: west-1
+"""
+
+
+class Help(CommandLineTest):
+    COMMANDS = {
+        "site": ["create", "update", "delete", "status", "generate"],
+        "token": ["issue", "redeem"],
+        "link": ["status", "update", "delete", "generate"],
+        "connector": ["create", "update", "delete", "status", "generate"],
+        "listener": ["create", "update", "delete", "status", "generate"],
+        "system": ["start", "stop", "reload", "status", "install", "uninstall", "apply", "delete", "generate-bundle"],
+        "debug": ["dump"],
+    }
+
+    def test_every_command_has_usage_flags_and_example(self):
+        for platform in ("linux", "kubernetes"):
+            lines = [["version"]] + [[noun, verb] for noun, verbs in self.COMMANDS.items() for verb in verbs]
+            for words in lines:
+                for flag in ("--help", "-h"):
+                    answer = self.ok(*words, flag, SKUPPER_PLATFORM=platform)
+                    with self.subTest(platform=platform, command=words, flag=flag):
+                        self.assertIn("Usage:\n  skupper " + " ".join(words), answer.out)
+                        self.assertIn("\nExample:\n  ", answer.out)
+                        self.assertIn("skupper " + " ".join(words), answer.out.split("Example:")[1].split("\n\n")[0])
+                        self.assertIn("\nFlags:\n", answer.out)
+                        self.assertIn("-h, --help", answer.out)
+                        self.assertIn("-n, --namespace string", answer.out)
+                        self.assertEqual(answer.err, "")
+
+    def test_groups_list_their_commands(self):
+        for words in ([], ["--help"], ["help"]):
+            answer = self.ok(*words)
+            for noun in [*self.COMMANDS, "version"]:
+                self.assertRegex(answer.out, rf"(?m)^  {noun} +\S")
+            self.assertNotRegex(answer.out, r"(?m)^  (help|manifest) ")
+        for noun, verbs in self.COMMANDS.items():
+            for words in ([noun], [noun, "--help"], ["help", noun]):
+                answer = self.ok(*words)
+                for verb in verbs:
+                    self.assertRegex(answer.out, rf"(?m)^  {verb} +\S")
+
+    def test_defaults_are_told(self):
+        self.assertRegex(self.ok("token", "issue", "-h").out, r"--expiration-window duration +.*\(default 15m0s\)")
+        self.assertRegex(self.ok("token", "issue", "-h").out, r"--redemptions-allowed int +.*\(default 1\)")
+        self.assertRegex(self.ok("connector", "create", "-h").out, r'--host string +.*\(default "localhost"\)')
+        self.assertRegex(self.ok("site", "delete", "-h").out, r"--wait +.*\(default true\)")
+
+    def test_flags_follow_the_platform(self):
+        linux = self.ok("site", "create", "-h").out
+        self.assertIn("--bind-host", linux)
+        self.assertNotIn("--enable-ha", linux)
+        kubernetes = self.ok("site", "create", "-h", SKUPPER_PLATFORM="kubernetes").out
+        self.assertIn("--enable-ha", kubernetes)
+        self.assertIn("--kubeconfig", kubernetes)
+        self.assertNotIn("--bind-host", kubernetes)
+
+
+class Parsing(CommandLineTest):
+    def test_unknown_command(self):
+        answer = self.skupper("sit")
+        self.assertEqual(answer.code, 1)
+        self.assertIn('unknown command "sit" for "skupper"', answer.out)
+        self.assertIn("Did you mean this?\n\tsite\n", answer.out)
+        self.assertIn('Error: unknown command "sit" for "skupper"', answer.err)
+        answer = self.skupper("token", "isue", "x.yaml")
+        self.assertEqual(answer.code, 1)
+        self.assertIn('unknown command "isue" for "skupper token"\n\nDid you mean this?\n\tissue\n', answer.out)
+
+    def test_unknown_flag(self):
+        answer = self.skupper("site", "create", "west", "--enable-link-acces")
+        self.assertEqual(answer.code, 1)
+        self.assertTrue(answer.out.startswith("unknown flag: --enable-link-acces\n"), answer)
+        self.assertIn("--enable-link-access", answer.out)
+        self.assertIn("Error: unknown flag: --enable-link-acces", answer.err)
+        self.assertIn("Usage:\n  skupper site create", answer.err)
+        self.assertFalse(os.path.exists(self.resources()))
+        self.refused(["site", "status", "-z"], "unknown shorthand flag: 'z' in -z", code=1)
+        self.refused(["site", "create", "w", "--namespace"], "flag needs an argument: --namespace", code=1)
+        self.refused(["site", "create", "w", "-n"], "flag needs an argument: 'n' in -n", code=1)
+
+    def test_malformed_flag_values(self):
+        self.refused(
+            ["token", "issue", "x.yaml", "--expiration-window", "soon"],
+            'invalid argument "soon" for "--expiration-window" flag: time: invalid duration "soon"', code=1)
+        self.refused(
+            ["token", "issue", "x.yaml", "--redemptions-allowed=two"],
+            'invalid argument "two" for "--redemptions-allowed" flag: strconv.ParseInt: parsing "two": invalid syntax',
+            code=1)
+        self.refused(
+            ["site", "create", "west", "--enable-link-access=maybe"],
+            'invalid argument "maybe" for "--enable-link-access" flag: '
+            'strconv.ParseBool: parsing "maybe": invalid syntax', code=1)
+
+    def test_every_spelling_of_a_flag(self):
+        for number, words in enumerate((["-n", "{}"], ["-n={}"], ["-n{}"], ["--namespace", "{}"], ["--namespace={}"])):
+            name = f"ns{number}"
+            self.ok("site", "create", "west", *[word.format(name) for word in words])
+            self.assertEqual(os.listdir(self.resources(name)), ["Site-west.yaml"])
+        self.ok("-n", "before", "site", "create", "west")
+        self.assertEqual(os.listdir(self.resources("before")), ["Site-west.yaml"])
+
+    def test_double_dash_ends_flags(self):
+        self.refused(["site", "create", "--", "-n"], "site name is not valid: " + no_match(NAME))
+
+    def test_bad_namespace(self):
+        for words in (["site", "create", "west"], ["link", "status"], ["system", "start"], ["listener", "delete", "x"]):
+            answer = self.skupper(*words, "-n", "No_Good")
+            self.assertIn("namespace is not valid: " + no_match(NAMESPACE), answer.out, words)
+            self.assertEqual(answer.code, 2)
+
+
+class Platforms(CommandLineTest):
+    platform = None
+
+    def test_kubernetes_is_the_default_and_not_built(self):
+        for words in (["site", "create", "west"], ["link", "status"], ["token", "redeem", "x.yaml"],
+                      ["connector", "create", "a", "80", "--selector", "app=a"]):
+            answer = self.skupper(*words)
+            self.assertEqual(answer.code, 1, answer)
+            self.assertIn(UNSUPPORTED, answer.out)
+            self.assertIn("--platform linux", answer.out)
+            self.assertIn("SKUPPER_PLATFORM=linux", answer.out)
+            self.assertNotIn("\n", answer.out.strip(), "one paragraph")
+        self.assertFalse(os.path.exists(os.path.join(self.home, "namespaces")))
+
+    def test_system_on_kubernetes(self):
+        for verb in ("start", "stop", "reload", "status", "uninstall", "install"):
+            answer = self.ok("system", verb)
+            self.assertEqual(answer.out, "This command does not support kubernetes platforms.\n")
+
+    def test_platform_flag_beats_environment(self):
+        for words in (["-p", "linux"], ["--platform=linux"], ["-p=linux"], ["-plinux"]):
+            self.refused(
+                ["site", "status", *words], "There is no existing Skupper site resource", code=0,
+                SKUPPER_PLATFORM="kubernetes")
+
+    def test_unknown_platform(self):
+        answer = self.skupper("site", "status", "--platform", "mars")
+        self.assertEqual(answer.code, 1)
+        self.assertIn('platform "mars" not supported', answer.out)
+        self.assertIn('Error: platform "mars" not supported', answer.err)
+
+    def test_containers_are_not_built(self):
+        for platform in ("podman", "docker"):
+            answer = self.skupper("site", "status", "-p", platform)
+            self.assertEqual(answer.code, 1)
+            self.assertIn(f'platform "{platform}" not supported', answer.out)
+
+    def test_version_works_everywhere(self):
+        for platform in ("linux", "kubernetes"):
+            answer = self.ok("version", SKUPPER_PLATFORM=platform)
+            self.assertRegex(answer.out, r"\A\S+\n\Z")
+        self.refused(["version", "x"], "this command does not accept arguments")
+
+    def test_generate_needs_no_cluster(self):
+        answer = self.ok("site", "generate", "west", "--enable-link-access", "--link-access-type", "route")
+        self.assertEqual(
+            answer.out,
+            "apiVersion: skupper.io/v2alpha1\nkind: Site\nmetadata:\n  name: west\nspec:\n  linkAccess: route\n")
+        answer = self.ok("connector", "generate", "backend", "8080")
+        self.assertIn("  selector: app=backend\n", answer.out)
+
+    def test_kubernetes_generate_validation(self):
+        self.refused(
+            ["site", "generate", "west", "--link-access-type", "nodeport", "--enable-link-access"],
+            "link access type is not valid: " + not_one_of("nodeport", "route", "loadbalancer", "default"))
+        self.refused(
+            ["site", "generate", "west", "--link-access-type", "route"],
+            "for the site to work with this type of linkAccess, the --enable-link-access option must be set to true")
+        self.refused(
+            ["connector", "generate", "a", "80", "--host", "a", "--selector", "app=a"],
+            "If host is configured, cannot configure workload or selector")
+        self.refused(
+            ["connector", "generate", "a", "80", "--selector", "app=a,tier=b"],
+            "selector is not valid: " + no_match(SELECTOR))
+        self.refused(
+            ["connector", "generate", "a", "80", "--workload", "nothing"],
+            "workload is not valid: workload must include <resource-type>/<resource-name>")
+
+    def test_cluster_flags_on_linux_are_warned_about(self):
+        answer = self.skupper("site", "status", "--context", "c", "--kubeconfig", "k", SKUPPER_PLATFORM="linux")
+        self.assertEqual(answer.code, 0)
+        self.assertIn("Warning: --context flag is not supported on this platform\n", answer.err)
+        self.assertIn("Warning: --kubeconfig flag is not supported on this platform\n", answer.err)
+
+
+class Site(CommandLineTest):
+    def test_create(self):
+        answer = self.ok("site", "create", "west", "-n", "west", "--enable-link-access")
+        path = os.path.join(self.resources("west"), "Site-west.yaml")
+        self.assertEqual(answer.out, f"File written to {path}\n")
+        self.assertEqual(
+            self.written("Site-west.yaml", "west"), SITE.format(name="west", namespace="west", access="default"))
+
+    def test_create_without_link_access(self):
+        self.ok("site", "create", "east")
+        text = self.written("Site-east.yaml")
+        self.assertTrue(text.startswith(
+            "apiVersion: skupper.io/v2alpha1\nkind: Site\nmetadata:\n  name: east\n  namespace: default\n"), text)
+        self.assertNotIn("linkAccess", text)
+
+    def test_create_validation(self):
+        self.refused(["site", "create"], "site name must not be empty")
+        self.refused(["site", "create", ""], "site name must not be empty")
+        self.refused(["site", "create", "a", "b"], "only one argument is allowed for this command.")
+        self.refused(["site", "create", "Bad_Name"], "site name is not valid: " + no_match(NAME))
+        self.refused(["site", "create", "west", "--timeout", "1s"],
+                     "timeout is not valid: duration must not be less than 10s; got 1s")
+        self.refused(["site", "create", "west", "--wait", "never"],
+                     "status is not valid: " + not_one_of("never", "ready", "configured", "none"))
+        self.refused(["site", "create", "west", "--enable-link-access", "--bind-host", "-x-"], "bind " + HOST)
+        self.refused(["site", "create", "west", "--enable-link-access", "--advertise-host", "a b"], "advertised " + HOST)
+        answer = self.skupper("site", "create", "west", "--enable-link-access", "--port", "70000")
+        self.assertEqual(answer.code, 2)
+        self.assertIn("port is not valid: ", answer.out)
+        answer = self.skupper("site", "create", "west", "--port", "55671")
+        self.assertEqual(answer.code, 2)
+        self.assertIn("--enable-link-access", answer.out)
+        self.assertFalse(os.path.exists(self.resources()), "nothing is written when anything is wrong")
+
+    def test_all_complaints_at_once(self):
+        self.refused(
+            ["site", "create", "Bad", "-n", "No_Good", "--timeout", "1s", "--wait", "never"],
+            "namespace is not valid: " + no_match(NAMESPACE),
+            "site name is not valid: " + no_match(NAME),
+            "timeout is not valid: duration must not be less than 10s; got 1s",
+            "status is not valid: " + not_one_of("never", "ready", "configured", "none"))
+
+    def test_one_site_per_namespace(self):
+        self.ok("site", "create", "west")
+        self.refused(["site", "create", "other"], "There is already a site created for this namespace")
+        self.assertEqual(os.listdir(self.resources()), ["Site-west.yaml"])
+
+    def test_update(self):
+        self.put("Site-west.yaml", SITE.format(name="west", namespace="default", access="none")
+                 + "  defaultIssuer: my-ca\n  settings:\n    router-logging: debug\n")
+        self.ok("site", "update", "--enable-link-access")
+        text = self.written("Site-west.yaml")
+        self.assertIn("  linkAccess: default\n", text)
+        self.assertIn("  defaultIssuer: my-ca\n", text)
+        self.assertIn("    router-logging: debug\n", text)
+        self.ok("site", "update", "west")
+        self.assertEqual(self.written("Site-west.yaml"), text, "an update without flags changes nothing")
+        self.ok("site", "update", "west", "--enable-link-access=false")
+        self.assertEqual(self.written("Site-west.yaml"), text.replace("linkAccess: default", "linkAccess: none"))
+
+    def test_update_host_and_port(self):
+        self.ok("site", "create", "west", "--enable-link-access", "--bind-host", "127.0.0.1",
+                "--advertise-host", "west.example.com", "--port", "45000")
+        text = self.written("Site-west.yaml")
+        for value in ("127.0.0.1", "west.example.com", '"45000"'):
+            self.assertIn(": " + value + "\n", text)
+        self.ok("site", "update", "west", "--port", "45001")
+        self.assertEqual(self.written("Site-west.yaml"), text.replace("45000", "45001"))
+
+    def test_update_validation(self):
+        self.refused(["site", "update"], "there is no existing Skupper site resource to update")
+        self.ok("site", "create", "west")
+        self.refused(["site", "update", "east"], 'site with name "east" is not available')
+        self.refused(["site", "update", "a", "b"], "only one argument is allowed for this command.")
+        self.refused(["site", "update", "Bad"], "site name is not valid: " + no_match(NAME))
+        self.put("Site-other.yaml", SITE.format(name="other", namespace="default", access="none"))
+        self.refused(["site", "update"], "site name is required because there are several sites in this namespace")
+
+    def test_status(self):
+        self.refused(["site", "status"], "There is no existing Skupper site resource", code=0)
+        self.ok("site", "create", "west")
+        answer = self.ok("site", "status")
+        self.assertEqual(answer.out.splitlines()[0].split(), ["NAME", "STATUS", "MESSAGE"])
+        self.assertEqual(answer.out.splitlines()[1].split()[0], "west")
+        self.assertIn("Site not initialized yet", answer.err)
+        document = json.loads(self.ok("site", "status", "west", "-o", "json").out)
+        self.assertEqual(document["metadata"]["name"], "west")
+        self.assertEqual(list(document), sorted(document))
+        self.assertIn("kind: Site\n", self.ok("site", "status", "-o", "yaml").out)
+        self.refused(["site", "status", "-o", "xml"],
+                     "output type is not valid: " + not_one_of("xml", "json", "yaml"))
+        self.refused(["site", "status", "east"], "site east does not exist")
+        self.refused(["site", "status", "a", "b"], "only one argument is allowed for this command")
+
+    def test_status_shows_the_runtime(self):
+        self.put("Site-west.yaml", SITE.format(name="west", namespace="default", access="none"))
+        self.put("Site-west.yaml", SITE.format(name="west", namespace="default", access="none") + (
+            "status:\n  status: Ready\n  message: OK\n"), part=("runtime", "resources"))
+        answer = self.ok("site", "status")
+        self.assertEqual([line.split() for line in answer.out.splitlines()],
+                         [["NAME", "STATUS", "MESSAGE"], ["west", "Ready", "OK"]])
+
+    def test_delete(self):
+        self.refused(["site", "delete"], "there is no existing Skupper site resource to delete")
+        self.ok("site", "create", "west")
+        self.ok("listener", "create", "backend", "8080")
+        self.refused(["site", "delete", "east"], "site east does not exist")
+        self.refused(["site", "delete", "west"], 'Site "west" is deleted', code=0)
+        self.assertEqual(os.listdir(self.resources()), ["Listener-backend.yaml"])
+        self.ok("site", "create", "west")
+        self.ok("site", "delete", "--all")
+        self.assertFalse(os.path.exists(self.resources()) and os.listdir(self.resources()))
+
+    def test_generate(self):
+        answer = self.ok("site", "generate", "west", "--enable-link-access")
+        self.assertEqual(
+            answer.out,
+            "apiVersion: skupper.io/v2alpha1\nkind: Site\nmetadata:\n  name: west\nspec:\n  linkAccess: default\n")
+        document = json.loads(self.ok("site", "generate", "west", "--enable-link-access", "-o", "json").out)
+        self.assertEqual(document, {
+            "apiVersion": "skupper.io/v2alpha1", "kind": "Site", "metadata": {"name": "west"},
+            "spec": {"linkAccess": "default"}})
+        self.assertFalse(os.path.exists(self.resources()))
+        self.refused(["site", "generate"], "site name must not be empty")
+        self.refused(["site", "generate", "west", "-o", "xml"],
+                     "output type is not valid: " + not_one_of("xml", "json", "yaml"))
+
+
+class Token(CommandLineTest):
+    def test_issue_file_names(self):
+        no_site = "A site must exist in namespace default before a token can be created"
+        self.refused(["token", "issue"], "file name must be configured", no_site)
+        self.refused(["token", "issue", "a", "b"], "only one argument is allowed for this command", no_site)
+        self.refused(["token", "issue", ""], "file name must not be empty", no_site)
+        self.refused(["token", "issue", "a b"], "token file name is not valid: " + no_match(FILE), no_site)
+        self.refused(["token", "issue", "."], "token file name is a directory", no_site)
+        answer = self.skupper("token", "issue", "not/there/t.yaml")
+        self.assertEqual(answer.code, 2)
+        self.assertRegex(answer.out, r"\Ainvalid token file name: .*[Nn]o such file or directory")
+
+    def test_issue_needs_link_access(self):
+        self.ok("site", "create", "west")
+        answer = self.skupper("token", "issue", "t.yaml")
+        self.assertEqual(answer.code, 2)
+        self.assertIn("You must enable link access for this site before you can create a token.", answer.out)
+        self.assertFalse(os.path.exists(os.path.join(self.home, "t.yaml")))
+
+    def test_issue_refuses_edge_sites(self):
+        self.put("Site-e.yaml", SITE.format(name="e", namespace="default", access="default") + "  edge: true\n")
+        self.assertIn("Edge sites cannot accept incoming links from remote sites",
+                      self.skupper("token", "issue", "t.yaml").out)
+
+    def test_issue_flags(self):
+        self.ok("site", "create", "west", "--enable-link-access")
+        self.refused(
+            ["token", "issue", "t.yaml", "--redemptions-allowed", "0", "--expiration-window", "30s",
+             "--timeout", "1s", "--cost", "one"],
+            "number of redemptions is not valid",
+            "expiration time is not valid: duration must not be less than 1m0s; got 30s",
+            "timeout is not valid: duration must not be less than 10s; got 1s",
+            'link cost is not valid: strconv.Atoi: parsing "one": invalid syntax')
+        self.refused(["token", "issue", "t.yaml", "--cost", "-1"], "link cost is not valid: value is not positive")
+
+    def test_issue_without_a_running_site(self):
+        self.ok("site", "create", "west", "--enable-link-access")
+        answer = self.skupper("token", "issue", "t.yaml")
+        self.assertEqual(answer.code, 1, answer)
+        self.assertIn("not running", answer.out)
+        self.assertIn("skupper system start", answer.out)
+        self.assertEqual(os.listdir(self.resources()), ["Site-west.yaml"], "no grant is left behind")
+        piped = self.skupper("token", "issue", "-")
+        self.assertEqual((piped.code, piped.out), (1, ""), "standard output is the token's alone")
+        self.assertIn("not running", piped.err)
+
+    def test_redeem_validation(self):
+        self.refused(["token", "redeem"], "token file name must be configured")
+        self.refused(["token", "redeem", "a", "b"], "only one argument is allowed for this command")
+        self.refused(["token", "redeem", ""], "file name must not be empty")
+        self.refused(["token", "redeem", "a b"], "token file name is not valid: " + no_match(FILE))
+        answer = self.skupper("token", "redeem", "absent.yaml")
+        self.assertEqual(answer.code, 2)
+        self.assertRegex(answer.out, r"\Atoken file does not exist: .*absent.yaml")
+        self.assertIn("timeout is not valid: ", self.skupper("token", "redeem", "absent.yaml", "--timeout", "1s").out)
+
+    def test_redeem_bad_tokens(self):
+        token = ("apiVersion: skupper.io/v2alpha1\nkind: AccessToken\nmetadata:\n  name: t\nspec:\n"
+                 "  ca: none\n  code: secretsecretsecret\n  url: {}\n")
+        for text, expected in (
+                ("", ""), ("a: [", ""), ("kind: Site\napiVersion: skupper.io/v2alpha1\nmetadata: {name: x}\n", ""),
+                (token.format("http://127.0.0.1:1/x"), "token url scheme must be https")):
+            answer = self.skupper("token", "redeem", "-", stdin=text)
+            self.assertIn(answer.code, (1, 2), answer)
+            self.assertNotEqual(answer.out.strip(), "")
+            self.assertIn(expected, answer.out)
+            self.assertNotIn("secretsecretsecret", answer.out + answer.err)
+        self.assertFalse(os.path.exists(self.resources()) and os.listdir(self.resources()))
+
+
+class Link(CommandLineTest):
+    def site(self):
+        self.put("Site-east.yaml", SITE.format(name="east", namespace="default", access="none"))
+
+    def test_status_without_site_or_links(self):
+        self.refused(["link", "status"], "there is no skupper site available")
+        self.site()
+        self.refused(["link", "status"], "There are no link resources in the namespace", code=0)
+        self.refused(["link", "status", "x"], 'There is no link resource in the namespace with the name "x"', code=1)
+        self.refused(["link", "status", "a", "b"], "only one argument is allowed for this command")
+        self.refused(["link", "status", "-o", "xml"],
+                     "output type is not valid: " + not_one_of("xml", "json", "yaml"))
+
+    def test_status(self):
+        self.site()
+        self.put("Link-west-1.yaml", LINK)
+        answer = self.ok("link", "status")
+        head, row = answer.out.splitlines()
+        self.assertEqual(head.split(), ["NAME", "STATUS", "COST", "MESSAGE"])
+        self.assertEqual(row.split(None, 3), ["west-1", "Pending", "3", "Not Operational"])
+        for title, value in (("STATUS", "Pending"), ("COST", "3"), ("MESSAGE", "Not Operational")):
+            self.assertEqual(head.index(title), row.index(value), "columns line up")
+        answer = self.ok("link", "status", "west-1")
+        self.assertEqual(answer.out, "Name\t: west-1\nStatus\t: Pending\nCost\t: 3\nMessage\t: Not Operational\n")
+        self.assertEqual(json.loads(self.ok("link", "status", "west-1", "-o", "json").out)["spec"]["cost"], 3)
+
+    def test_status_shows_the_runtime(self):
+        self.site()
+        name = "west-12f75bc8-5dda-4256-88f8-9df48150281a"
+        text = LINK.replace("west-1", name).replace("cost: 3", "cost: 1")
+        self.put(f"Link-{name}.yaml", text)
+        self.put(f"Link-{name}.yaml", text + "status:\n  status: Ready\n  message: OK\n",
+                 part=("runtime", "resources"))
+        self.assertEqual(
+            self.ok("link", "status").out,
+            "NAME                                            STATUS  COST    MESSAGE\n"
+            f"{name}       Ready   1       OK\n")
+
+    def test_update(self):
+        self.put("Link-west-1.yaml", LINK)
+        self.ok("link", "update", "west-1", "--cost", "7")
+        self.assertEqual(self.written("Link-west-1.yaml"), LINK.replace("cost: 3", "cost: 7"))
+        self.put("Secret-other.yaml", "apiVersion: v1\nkind: Secret\nmetadata:\n  name: other\n")
+        self.ok("link", "update", "west-1", "--tls-credentials", "other")
+        self.assertEqual(
+            self.written("Link-west-1.yaml"),
+            LINK.replace("cost: 3", "cost: 7").replace("tlsCredentials: west-1", "tlsCredentials: other"))
+
+    def test_update_validation(self):
+        self.refused(["link", "update"], "link name must be specified")
+        self.refused(["link", "update", ""], "link name must not be empty")
+        self.refused(["link", "update", "x"], 'the link "x" is not available in the namespace')
+        self.put("Link-west-1.yaml", LINK)
+        self.refused(["link", "update", "west-1", "--cost", "one"],
+                     'link cost is not valid: strconv.Atoi: parsing "one": invalid syntax')
+        answer = self.skupper("link", "update", "west-1", "--tls-credentials", "gone")
+        self.assertEqual(answer.code, 2)
+        self.assertIn('the TLS secret "gone" is not available in the namespace', answer.out)
+
+    def test_delete(self):
+        self.refused(["link", "delete"], "link name must be specified")
+        self.refused(["link", "delete", "x"], 'There is no link resource in the namespace with the name "x"')
+        self.put("Link-west-1.yaml", LINK)
+        self.refused(["link", "delete", "west-1"], 'Link "west-1" is deleted', code=0)
+        self.assertEqual(os.listdir(self.resources()), [])
+
+    def test_generate(self):
+        self.refused(["link", "generate", "x"], "arguments are not allowed in this command",
+                     "there is no active site in this namespace")
+        self.refused(["link", "generate"], "there is no active site in this namespace")
+        site = SITE.format(name="west", namespace="default", access="default")
+        self.put("Site-west.yaml", site)
+        self.put("Site-west.yaml", site, part=("runtime", "resources"))
+        self.refused(["link", "generate"],
+                     "this site is not enabled for link access, there are no links created", code=1)
+        self.put("link-west-10.0.0.1.yaml", "first: 1\n", part=("runtime", "links"))
+        self.put("link-west-127.0.0.1.yaml", "second: 2\n", part=("runtime", "links"))
+        self.put("link-other-127.0.0.1.yaml", "third: 3\n", part=("runtime", "links"))
+        self.assertEqual(self.ok("link", "generate", "--name", "west", "--host", "127.0.0.1").out, "second: 2\n")
+        self.assertEqual(self.ok("link", "generate", "--name", "other").out, "third: 3\n")
+
+
+class Services:
+    """What connectors and listeners have in common; `kind` is the noun."""
+
+    kind = ""
+    matching = ""
+    default_host = ""
+
+    def document(self, name="backend", port=8080, host=None, key=None, extra=""):
+        return (
+            f"apiVersion: skupper.io/v2alpha1\nkind: {self.kind.capitalize()}\nmetadata:\n  name: {name}\n"
+            f"  namespace: default\nspec:\n  host: {host or self.default_host}\n  port: {port}\n"
+            f"  routingKey: {key or name}\n{extra}  type: tcp\n")
+
+    def test_create(self):
+        answer = self.ok(self.kind, "create", "backend", "8080")
+        name = f"{self.kind.capitalize()}-backend.yaml"
+        self.assertEqual(answer.out, f"File written to {os.path.join(self.resources(), name)}\n")
+        self.assertEqual(self.written(name), self.document())
+        self.ok(self.kind, "create", "db", "5432", "-r", "data", "--host", "10.1.2.3", "--tls-credentials", "db-tls")
+        self.assertEqual(
+            self.written(f"{self.kind.capitalize()}-db.yaml"),
+            self.document("db", 5432, "10.1.2.3", "data", "  tlsCredentials: db-tls\n"))
+
+    def test_create_validation(self):
+        kind = self.kind
+        for words in ([], ["a"]):
+            self.refused([kind, "create", *words], f"{kind} name and port must be configured")
+        self.refused([kind, "create", "a", "1", "2"], "only two arguments are allowed for this command")
+        self.refused([kind, "create", "", "1"], f"{kind} name must not be empty")
+        self.refused([kind, "create", "a", ""], f"{kind} port must not be empty")
+        self.refused([kind, "create", "A_", "1"], f"{kind} name is not valid: " + no_match(NAME))
+        self.refused([kind, "create", "a", "one"],
+                     f'{kind} port is not valid: strconv.Atoi: parsing "one": invalid syntax')
+        self.refused([kind, "create", "--", "a", "-1"], f"{kind} port is not valid: value is not positive")
+        self.refused([kind, "create", "a", "1", "--routing-key", "K_"], "routing key is not valid: " + no_match(NAME))
+        self.refused([kind, "create", "a", "1", "--type", "udp"], f"{kind} type is not valid: " + not_one_of("udp", "tcp"))
+        self.refused([kind, "create", "a", "1", "--host", "-x-"], HOST)
+        self.refused([kind, "create", "a", "1", "--tls-credentials", "T_"],
+                     "tlsCredentials value is not valid: " + no_match(NAME))
+        self.refused([kind, "create", "a", "1", "--timeout", "9s"],
+                     "timeout is not valid: duration must not be less than 10s; got 9s")
+        self.refused([kind, "create", "a", "1", "--wait", "x"],
+                     "status is not valid: " + not_one_of("x", "ready", "configured", "none"))
+        self.assertFalse(os.path.exists(self.resources()))
+        self.ok(kind, "create", "a", "1")
+        self.refused([kind, "create", "a", "2"], f"There is already a {kind} a created for namespace default")
+
+    def test_update_keeps_what_is_not_given(self):
+        name = f"{self.kind.capitalize()}-backend.yaml"
+        extra = "  observer: none\n" if self.kind == "listener" else "  verifyHostname: true\n"
+        self.put(name, self.document(extra="  settings:\n    own: value\n").replace("  type: tcp\n", "  type: tcp\n" + extra))
+        before = self.written(name)
+        self.ok(self.kind, "update", "backend", "--port", "9090")
+        after = self.written(name)
+        for line in before.splitlines():
+            self.assertIn(line.replace("8080", "9090"), after.splitlines())
+        self.ok(self.kind, "update", "backend", "--host", "10.0.0.9", "--routing-key", "other", "--tls-credentials", "t")
+        text = self.written(name)
+        for line in ("  host: 10.0.0.9", "  routingKey: other", "  tlsCredentials: t", "  port: 9090", extra.rstrip()):
+            self.assertIn(line, text.splitlines())
+        self.ok(self.kind, "update", "backend", "--tls-credentials", "")
+        self.assertNotIn("tlsCredentials", self.written(name))
+
+    def test_update_validation(self):
+        kind = self.kind
+        self.refused([kind, "update"], f"{kind} name must be configured")
+        self.refused([kind, "update", ""], f"{kind} name must not be empty")
+        self.refused([kind, "update", "a", "b"], "only one argument is allowed for this command")
+        self.refused([kind, "update", "a"], f"{kind} a must exist in namespace default to be updated")
+        self.ok(kind, "create", "a", "1")
+        self.refused([kind, "update", "a", "--port", "-2", "--host", "-x-"],
+                     f"{kind} port is not valid: value is not positive", HOST)
+
+    def test_status(self):
+        kind = self.kind
+        self.refused([kind, "status"], f"No {kind}s found", code=0)
+        self.refused([kind, "status", "a"], f"{kind} a does not exist in namespace default")
+        self.ok(kind, "create", "backend", "8080")
+        answer = self.ok(kind, "status")
+        head, row = answer.out.splitlines()
+        self.assertEqual(head.split(None, 4)[:3], ["NAME", "STATUS", "ROUTING-KEY"])
+        self.assertIn(self.matching, head)
+        self.assertEqual(row.split()[:3], ["backend", "Pending", "backend"])
+        self.assertIn("false", row)
+        single = dict(line.split(":", 1) for line in self.ok(kind, "status", "backend").out.splitlines())
+        self.assertEqual(single["Name"].strip(), "backend")
+        self.assertEqual(single["Port"].strip(), "8080")
+        self.assertEqual(single["Routing key"].strip(), "backend")
+        self.assertEqual(json.loads(self.ok(kind, "status", "backend", "-o", "json").out)["spec"]["port"], 8080)
+        self.refused([kind, "status", "-o", "xml"],
+                     "output type is not valid: " + not_one_of("xml", "json", "yaml"))
+
+    def test_delete(self):
+        kind = self.kind
+        self.refused([kind, "delete"],
+                     f"{kind} name must be {'configured' if kind == 'connector' else 'specified'}")
+        self.refused([kind, "delete", "a"], f"{kind} a does not exist")
+        self.ok(kind, "create", "a", "1")
+        self.refused([kind, "delete", "a"], f'{kind.capitalize()} "a" deleted', code=0)
+        self.assertEqual(os.listdir(self.resources()), [])
+
+    def test_generate(self):
+        kind = self.kind
+        self.assertEqual(self.ok(kind, "generate", "backend", "8080").out,
+                         self.document().replace("  namespace: default\n", ""))
+        document = json.loads(self.ok(kind, "generate", "backend", "8080", "-o", "json", "-r", "key").out)
+        self.assertEqual(document["spec"], {
+            "host": self.default_host, "port": 8080, "routingKey": "key", "type": "tcp"})
+        self.assertFalse(os.path.exists(self.resources()))
+        self.refused([kind, "generate", "a"], f"{kind} name and port must be configured")
+
+
+class Connector(Services, CommandLineTest):
+    kind = "connector"
+    matching = "HAS MATCHING LISTENER"
+    default_host = "localhost"
+
+
+class Listener(Services, CommandLineTest):
+    kind = "listener"
+    matching = "MATCHING-CONNECTOR"
+    default_host = "0.0.0.0"
+
+
+class System(CommandLineTest):
+    def test_start_without_resources(self):
+        answer = self.skupper("system", "start")
+        self.assertEqual(answer.code, 1, answer)
+        self.assertIn("No sources found at: " + self.resources(), answer.out)
+
+    def test_arguments_are_refused(self):
+        for verb in ("start", "stop", "reload", "status", "uninstall"):
+            self.refused(["system", verb, "x"], "this command does not accept arguments")
+        self.refused(["system", "apply", "x", "-f", "-"], "This command does not accept arguments")
+
+    def test_nothing_to_install(self):
+        answer = self.skupper("system", "install")
+        self.assertEqual(answer.code, 1)
+        self.assertIn("the selected platform is not supported by this command. There is nothing to install", answer.out)
+
+    def test_generate_bundle_is_not_built(self):
+        self.refused(["system", "generate-bundle"], "You need to specify a name for the bundle file to generate.")
+        self.assertEqual(self.skupper("system", "generate-bundle", "b").code, 1)
+
+    def test_apply_and_delete(self):
+        text = (SITE.format(name="west", namespace="x", access="default") + "---\n" + LINK
+                + "---\napiVersion: v1\nkind: Secret\nmetadata:\n  name: west-1\ntype: kubernetes.io/tls\n"
+                  "data:\n  tls.crt: YQ==\n  tls.key: Yg==\n  ca.crt: Yw==\n")
+        answer = self.ok("system", "apply", "-f", "-", stdin=text)
+        self.assertEqual(answer.out, "Site west added\nLink west-1 added\nSecret west-1 added\n"
+                                     "Custom resources are applied.\n")
+        self.assertEqual(sorted(os.listdir(self.resources())),
+                         ["Link-west-1.yaml", "Secret-west-1.yaml", "Site-west.yaml"])
+        mode = stat.S_IMODE(os.stat(os.path.join(self.resources(), "Secret-west-1.yaml")).st_mode)
+        self.assertEqual(mode, 0o600, "a private key is for its owner only")
+        with open(os.path.join(self.home, "gone.yaml"), "w", encoding="utf-8") as file:
+            file.write(LINK)
+        answer = self.ok("system", "delete", "-f", "gone.yaml")
+        self.assertTrue(answer.out.startswith("Link west-1 deleted\n"), answer)
+        self.assertEqual(sorted(os.listdir(self.resources())), ["Secret-west-1.yaml", "Site-west.yaml"])
+
+    def test_apply_keeps_unknown_fields(self):
+        self.ok("system", "apply", "-f", "-", stdin=LINK + "  future: kept\n")
+        self.assertIn("  future: kept\n", self.written("Link-west-1.yaml"))
+
+    def test_apply_validation(self):
+        answer = self.skupper("system", "apply")
+        self.assertEqual(answer.code, 2)
+        self.assertIn("You need to provide a file to apply or use standard input.", answer.out)
+        self.refused(["system", "apply", "-f", "no.yaml"], 'The file "no.yaml" does not exist')
+        self.refused(["system", "apply", "-f", "."], 'The file "." is a directory')
+        with open(os.path.join(self.home, "a.txt"), "w", encoding="utf-8"):
+            pass
+        self.refused(
+            ["system", "apply", "-f", "a.txt"],
+            "The file has an unsupported extension, it should have one of the following: .yaml, .json")
+        answer = self.skupper("system", "apply", "-f", "-", stdin="a: [\n")
+        self.assertEqual(answer.code, 1)
+        self.assertIn("Failed parsing the custom resources: ", answer.out)
+
+    def test_stop_what_does_not_run(self):
+        answer = self.skupper("system", "stop", "-n", "never")
+        self.assertEqual(answer.code, 1, answer)
+        self.assertIn("never", answer.out)
+
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)
