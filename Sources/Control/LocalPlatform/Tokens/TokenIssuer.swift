@@ -1,6 +1,7 @@
 import ControlIO
 import Glibc
 import SiteModel
+import SiteTrust
 
 /// Issues tokens: makes a grant, waits until the namespace's controller serves it, and writes the token.
 package struct TokenIssuer: Sendable {
@@ -42,7 +43,7 @@ package struct TokenIssuer: Sendable {
     package func issue(_ order: Order, to path: String, timeoutSeconds: Int = 60) throws(LocalError) -> Issued {
         if path != "-" { try checkTarget(path) }
         let site = try readySite()
-        var grant = AccessGrant(name: "\(site.name)-\(RandomIdentity.uuid())", namespace: store.layout.namespace)
+        var grant = AccessGrant(name: "\(site.name)-\(try uniquePart())", namespace: store.layout.namespace)
         grant.redemptionsAllowed = order.redemptionsAllowed
         grant.expirationWindow = order.expirationWindow
         do {
@@ -74,6 +75,15 @@ package struct TokenIssuer: Sendable {
             token.resource.setAnnotation(AccessToken.expirationAnnotation, grant.expirationTime)
         }
         return Issued(name: grant.name, text: token.fileText(), expiration: grant.expirationTime)
+    }
+
+    private func uniquePart() throws(LocalError) -> String {
+        do {
+            return try RandomValues.uuid4()
+        } catch {
+            throw LocalError(
+                what: "no random name for the grant", cause: "\(error)", remedy: "Try again in a moment")
+        }
     }
 
     private func readySite() throws(LocalError) -> Site {
