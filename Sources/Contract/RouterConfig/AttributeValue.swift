@@ -11,6 +11,13 @@ package enum AttributeValue: Hashable, Sendable {
     case null
 }
 
+/// Literals, so that attribute maps can be written plainly.
+extension AttributeValue: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, ExpressibleByBooleanLiteral {
+    package init(stringLiteral value: String) { self = .string(value) }
+    package init(integerLiteral value: Int64) { self = .integer(value) }
+    package init(booleanLiteral value: Bool) { self = .boolean(value) }
+}
+
 extension AttributeValue: CustomStringConvertible {
     /// The value as a person would type it; maps and lists in JSON.
     package var description: String {

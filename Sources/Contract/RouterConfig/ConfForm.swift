@@ -150,13 +150,16 @@ struct ConfForm {
         text.reduce(0) { $0 + ($1 == "}" ? 1 : $1 == "{" ? -1 : 0) }
     }
 
-    /// `line` up to its comment. A # that is the whole value is one: address patterns have it as a wildcard.
+    /// `line` up to its comment. A # in double quotes begins none, nor one at the start of a value: there it is a
+    /// wildcard of an address pattern.
     private static func withoutComment(_ line: String) -> String {
         var previous: Character = " "
         var lastVisible: Character?
+        var isQuoted = false
         for index in line.indices {
             let character = line[index]
-            if character == "#", previous.isWhitespace, lastVisible != ":" { return String(line[..<index]) }
+            if character == "\"", previous != "\\" { isQuoted.toggle() }
+            if character == "#", !isQuoted, previous.isWhitespace, lastVisible != ":" { return String(line[..<index]) }
             if !character.isWhitespace { lastVisible = character }
             previous = character
         }

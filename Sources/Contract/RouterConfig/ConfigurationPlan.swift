@@ -5,6 +5,13 @@ package struct ConfigurationPlan: Hashable, Sendable {
         /// `changes` are the attributes to write on the entity as it stands in the old configuration; `.null` unsets.
         case update(Entity, changes: [String: AttributeValue])
         case delete(Entity)
+
+        /// The entity it is about, as it is before an update or deletion and after a creation.
+        package var entity: Entity {
+            switch self {
+            case .create(let entity), .update(let entity, _), .delete(let entity): entity
+            }
+        }
     }
 
     /// In the order in which they are to be done, one after the other.
@@ -15,6 +22,18 @@ package struct ConfigurationPlan: Hashable, Sendable {
 
     /// Whether there is nothing to do.
     package var isEmpty: Bool { steps.isEmpty && needsRestart.isEmpty }
+}
+
+extension ConfigurationPlan.Step: CustomStringConvertible {
+    /// What is done to which entity; for an update the names of the attributes, whose values may be secrets.
+    package var description: String {
+        switch self {
+        case .create(let entity): "create \(entity.type) \"\(entity.name)\""
+        case .update(let entity, let changes):
+            "update \(entity.type) \"\(entity.name)\" (\(changes.keys.sorted().joined(separator: ", ")))"
+        case .delete(let entity): "delete \(entity.type) \"\(entity.name)\""
+        }
+    }
 }
 
 /// AMQP listeners and connectors which a plan leaves alone: the router's own management access.
@@ -100,7 +119,7 @@ private struct Planner {
         compareChangeableEntities()
         let replacedProfiles = spreadReplacement()
         keepProfilesInUse()
-        emit(replacedProfiles: replacedProfiles)
+        emit(early: usersToRemoveFirst(replacedProfiles))
         return ConfigurationPlan(steps: steps, needsRestart: needsRestart)
     }
 
@@ -201,30 +220,29 @@ private struct Planner {
         }
     }
 
-    private mutating func emit(replacedProfiles: Set<EntityKey>) {
-        // A profile can only be made anew when its users are gone, so those go before everything else.
-        if !replacedProfiles.isEmpty {
-            for group in Planner.groups {
-                for type in group.removals {
-                    delete(type) { planner, key in
-                        planner.old[key].map { planner.targets(of: $0).contains { replacedProfiles.contains($0) } }
-                            ?? false
-                    }
-                }
-            }
-            // Addresses of a listener go before it.
-            for type in Planner.profileTypes.sorted() { delete(type) { replacedProfiles.contains($1) } }
+    /// The replaced profiles with all that must go before them: their users, and the addresses of such listeners.
+    private func usersToRemoveFirst(_ profiles: Set<EntityKey>) -> Set<EntityKey> {
+        // In processing order what is referred to stands before what refers to it, so one pass finds all.
+        oldKeys.reduce(into: profiles) { early, key in
+            guard removed.contains(key), let before = old[key] else { return }
+            if targets(of: before).contains(where: { early.contains($0) }) { early.insert(key) }
+        }
+    }
+
+    private mutating func emit(early: Set<EntityKey>) {
+        for type in Planner.groups.flatMap(\.removals) + Planner.profileTypes.sorted() {
+            delete(type) { early.contains($0) }
         }
         for type in ["sslProfile", "proxyProfile"] { createAndUpdate(type) }
         for group in Planner.groups {
-            for type in group.removals { delete(type) { _, _ in true } }
+            for type in group.removals { delete(type) { _ in true } }
             for type in group.additions { createAndUpdate(type) }
         }
-        for type in ["proxyProfile", "sslProfile"] { delete(type) { _, _ in true } }
+        for type in ["proxyProfile", "sslProfile"] { delete(type) { _ in true } }
     }
 
-    private mutating func delete(_ type: String, where condition: (Planner, EntityKey) -> Bool) {
-        for key in oldKeys where key.type == type && removed.contains(key) && condition(self, key) {
+    private mutating func delete(_ type: String, where condition: (EntityKey) -> Bool) {
+        for key in oldKeys where key.type == type && removed.contains(key) && condition(key) {
             removed.remove(key)
             if let before = old[key] { steps.append(.delete(before)) }
         }

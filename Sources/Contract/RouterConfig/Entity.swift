@@ -116,12 +116,24 @@ package struct Entity: Hashable, Sendable {
 
     /// This entity after an UPDATE: `changes` take the place of its attributes, `.null` removes one.
     ///
-    /// `changes` are those of an entity validated for `.update`.
-    package func updated(with changes: [String: AttributeValue]) -> Entity {
+    /// `changes` are the attributes of an entity validated for `.update`. Throws `ConfigError` if the result is not
+    /// a valid entity.
+    package func updated(with changes: [String: AttributeValue]) throws(ConfigError) -> Entity {
         var result = attributes
         for (name, value) in changes {
             result[name] = value == .null ? nil : value
         }
-        return Entity(type: type, attributes: result)
+        return try Schema.validate(type: type, attributes: result, for: .file)
+    }
+}
+
+extension Entity: CustomStringConvertible {
+    /// Type, name and attributes for a log line, without secrets.
+    package var description: String {
+        let type = entityType
+        let shown = attributes.sorted { $0.key < $1.key }.map { name, value in
+            "\(name)=\(type.attribute(name)?.isHidden ?? false ? "(hidden)" : value.description)"
+        }
+        return "\(self.type) \"\(name)\" {\(shown.joined(separator: ", "))}"
     }
 }

@@ -169,7 +169,9 @@ package struct EntityType: Sendable {
         // Operational types list a name or identity of their own meaning among their attributes only once.
         self.attributes =
             [
-                .string("name", flags: nameRequired ? [.required] : [], "Name, unique within the type; the identity if not given."),
+                .string(
+                    "name", flags: nameRequired ? [.required] : [],
+                    "Name, unique within the type; the identity if not given."),
                 .string("identity", flags: [.readOnly], "Identity given by the router: type/identifier."),
                 .string("type", flags: [.readOnly], "Long name of the entity type."),
             ] + own

@@ -52,7 +52,7 @@ package enum Schema {
         let typed = Array(word.lowercased().utf8)
         let near = candidates.map { (name: $0, distance: editDistance(typed, Array($0.lowercased().utf8))) }
             .min { $0.distance < $1.distance }
-        guard let near, near.distance <= max(1, typed.count / 3) else { return nil }
+        guard let near, near.distance < typed.count, near.distance <= max(2, typed.count / 3) else { return nil }
         return near.name
     }
 

@@ -10,7 +10,8 @@ extension Schema {
             "sslProfile", "Certificates and TLS settings, used by name.", operations: everything, nameRequired: true,
             attributes: [
                 .string("ciphers", flags: [.updatable], "Ciphers allowed up to TLS 1.2, in OpenSSL's list form."),
-                .string("protocols", flags: [.updatable], "TLS versions allowed, separated by spaces: TLSv1.2 TLSv1.3."),
+                .string(
+                    "protocols", flags: [.updatable], "TLS versions allowed, separated by spaces: TLSv1.2 TLSv1.3."),
                 .path("caCertFile", flags: [.updatable], "Certificates (PEM) that peers' certificates must lead to."),
                 .path("certFile", flags: [.updatable], "Own certificate chain (PEM)."),
                 .path("privateKeyFile", flags: [.updatable], "Private key (PEM) of certFile."),
@@ -19,7 +20,9 @@ extension Schema {
                     "Password of the key; the prefixes env:, file:, literal: and pass: tell where it is."),
                 .string("uidFormat", "Parts of a peer's certificate that make up its user name."),
                 .string("uidNameMappingFile", flags: [.ignored], "File of display names; not used by this router."),
-                .integer("ordinal", in: 0...Int64.max, flags: [.updatable], "Generation of the certificate, raised at rotation."),
+                .integer(
+                    "ordinal", in: 0...Int64.max, flags: [.updatable],
+                    "Generation of the certificate, raised at rotation."),
                 .integer(
                     "oldestValidOrdinal", in: 0...Int64.max, flags: [.updatable],
                     "Connections made with an older generation are closed."),
@@ -31,7 +34,8 @@ extension Schema {
                 .port(flags: [.updatable], "Port of the proxy."),
                 .string("username", flags: [.updatable], "User name for the proxy."),
                 .string(
-                    "password", flags: [.updatable, .hidden], "Password for the proxy; prefixes as in sslProfile password."),
+                    "password", flags: [.updatable, .hidden],
+                    "Password for the proxy; prefixes as in sslProfile password."),
             ]),
     ]
 
@@ -59,9 +63,11 @@ extension Schema {
         .string("saslMechanisms", "SASL mechanisms allowed, separated by spaces; EXTERNAL asks for a certificate."),
         .integer("maxFrameSize", default: 16_384, in: frameSizes, "Greatest AMQP frame accepted, in octets."),
         .integer("maxSessions", default: 32_768, in: 1...32_768, "Sessions allowed at a time."),
-        .integer("maxSessionFrames", in: 1...2_147_483_647, "Session window in frames; derived from memory if not given."),
         .integer(
-            "idleTimeoutSeconds", default: 16, in: 0...86_400, "Silence after which the connection is closed; 0 for never."),
+            "maxSessionFrames", in: 1...2_147_483_647, "Session window in frames; derived from memory if not given."),
+        .integer(
+            "idleTimeoutSeconds", default: 16, in: 0...86_400,
+            "Silence after which the connection is closed; 0 for never."),
         .choice(
             "stripAnnotations", ["in", "out", "both", "no"], default: "both",
             "Directions in which router annotations are removed (roles normal and route-container)."),

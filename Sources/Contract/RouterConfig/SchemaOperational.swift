@@ -24,7 +24,8 @@ extension Schema {
                 .string("address", flags: [.readOnly], "Address of the router."),
                 .integer("routerLink", flags: [.readOnly], "Slot number of the link towards it."),
                 .integer("cost", flags: [.readOnly], "Path cost."),
-                .integer("lastTopoChange", flags: [.readOnly], "Time of the last change of the network (this router only)."),
+                .integer(
+                    "lastTopoChange", flags: [.readOnly], "Time of the last change of the network (this router only)."),
             ]),
         EntityType(
             "routerMetrics", "Counters of the whole router.", operations: [.query], isConfigurable: false,
@@ -61,7 +62,8 @@ extension Schema {
             "tcpConnection", "Known to the schema only; TCP connections are reported as connection.",
             operations: reportOnly, isConfigurable: false,
             attributes: [
-                .string("address", flags: [.readOnly], "Service address."), .string("host", flags: [.readOnly], "Peer."),
+                .string("address", flags: [.readOnly], "Service address."),
+                .string("host", flags: [.readOnly], "Peer."),
                 .choice("direction", ["in", "out"], flags: [.readOnly], "Accepted or dialled."),
             ]
                 + counters([
@@ -109,7 +111,8 @@ extension Schema {
         [
             .string("linkName", flags: [.readOnly], "Name in Attach."),
             .choice(
-                "linkType", ["endpoint", "router-control", "inter-router", "edge-downlink", "inter-edge"], flags: [.readOnly],
+                "linkType", ["endpoint", "router-control", "inter-router", "edge-downlink", "inter-edge"],
+                flags: [.readOnly],
                 "What the link is for."),
             .choice("linkDir", ["in", "out"], flags: [.readOnly], "Direction of deliveries, seen from the router."),
             .string("owningAddr", flags: [.readOnly], "Address the link belongs to."),

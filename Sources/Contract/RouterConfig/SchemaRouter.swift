@@ -22,7 +22,9 @@ extension Schema {
             "network", "The application network the router belongs to.", operations: [.read, .query, .update],
             isSingleton: true,
             attributes: [
-                .string("networkId", flags: [.updatable], "Identifier of the network; a change takes effect after a second."),
+                .string(
+                    "networkId", flags: [.updatable], "Identifier of the network; a change takes effect after a second."
+                ),
                 .string("tenantId", "Tenant; stands as a prefix before TCP service addresses."),
             ]),
         EntityType(
@@ -37,7 +39,8 @@ extension Schema {
         EntityType(
             "log", "What one module of the router writes to the log.", operations: [.read, .query, .update],
             attributes: [
-                .choice("module", logModules, flags: [.required], "Module; DEFAULT stands for all that have no entity."),
+                .choice(
+                    "module", logModules, flags: [.required], "Module; DEFAULT stands for all that have no entity."),
                 .string(
                     "enable", flags: [.updatable],
                     "Levels written, separated by commas; a plus sign adds the graver ones: info+, debug,error+."),
@@ -72,7 +75,8 @@ extension Schema {
     private static let routerProcessAttributes: [Attribute] = [
         .integer("workerThreads", default: 4, in: 1...1024, "Threads that serve connections."),
         .path("debugDumpFile", flags: [.ignored], "Where to write internals at the end; not used by this router."),
-        .path("saslConfigDir", flags: [.ignored], "Folder of the SASL library's configuration; not used by this router."),
+        .path(
+            "saslConfigDir", flags: [.ignored], "Folder of the SASL library's configuration; not used by this router."),
         .string(
             "saslConfigName", default: "skrouterd", flags: [.ignored],
             "Name of the SASL library's configuration; not used by this router."),

@@ -19,7 +19,8 @@ extension Schema {
                 .string("externalAddress", "Address at the container, if it differs."),
                 .string("linkRef", flags: [.readOnly], "Identity of the link."),
                 .choice(
-                    "operStatus", ["inactive", "attaching", "failed", "active", "quiescing", "idle"], flags: [.readOnly],
+                    "operStatus", ["inactive", "attaching", "failed", "active", "quiescing", "idle"],
+                    flags: [.readOnly],
                     "State of the link."),
                 .string("lastError", flags: [.readOnly], "Cause of the last failure."),
             ]),
@@ -47,7 +48,8 @@ extension Schema {
             attributes: [
                 .string("address", flags: [.required], "Service address."),
                 .integer(
-                    "value", in: 0...2_147_483_647, flags: [.required], "Priority or weight, as the listener's strategy has it."),
+                    "value", in: 0...2_147_483_647, flags: [.required],
+                    "Priority or weight, as the listener's strategy has it."),
                 .string("listener", flags: [.required], "Name of the tcpListener."),
                 .integer("connectionsOpened", flags: [.readOnly], "Connections opened to this address."),
             ]),
@@ -58,7 +60,8 @@ extension Schema {
             .string("address", "Service address; not with a multiAddressStrategy."),
             .string("host", default: "", "Address to bind; empty for all."),
             .port(flags: [.required], "Port to bind."),
-            .integer("backlog", default: 0, in: 0...65_535, "Connections waiting to be accepted; 0 for the system's most."),
+            .integer(
+                "backlog", default: 0, in: 0...65_535, "Connections waiting to be accepted; 0 for the system's most."),
             .choice(
                 "multiAddressStrategy", ["none", "priority", "weighted"], default: "none",
                 "How one of the listenerAddress entities is chosen for a connection."),
@@ -87,7 +90,8 @@ extension Schema {
         EntityType(
             "policy", "Limits for clients of the whole router.", operations: reportOnly, isSingleton: true,
             attributes: [
-                .integer("maxConnections", default: connectionLimit, in: 0...Int64.max, "Client connections at a time."),
+                .integer(
+                    "maxConnections", default: connectionLimit, in: 0...Int64.max, "Client connections at a time."),
                 .integer("maxMessageSize", default: 0, in: 0...Int64.max, "Octets of a message; 0 for no limit."),
                 .boolean("enableVhostPolicy", default: false, "Whether vhost entities apply."),
                 .boolean("enableVhostNamePatterns", default: false, "Whether vhost names are patterns."),
@@ -106,7 +110,8 @@ extension Schema {
                 .string("hostname", flags: [.required], "Host name in Open that the rules are for."),
                 .string("aliases", flags: [.updatable], "Further host names."),
                 .integer(
-                    "maxConnections", default: connectionLimit, in: 0...Int64.max, flags: [.updatable], "Connections at a time."),
+                    "maxConnections", default: connectionLimit, in: 0...Int64.max, flags: [.updatable],
+                    "Connections at a time."),
                 .integer("maxMessageSize", flags: [.readOnly], "Octets of a message."),
                 .integer(
                     "maxConnectionsPerUser", default: connectionLimit, in: 0...Int64.max, flags: [.updatable],
@@ -114,7 +119,8 @@ extension Schema {
                 .integer(
                     "maxConnectionsPerHost", default: connectionLimit, in: 0...Int64.max, flags: [.updatable],
                     "Connections from one host."),
-                .boolean("allowUnknownUser", default: false, flags: [.updatable], "Whether users in no group are let in."),
+                .boolean(
+                    "allowUnknownUser", default: false, flags: [.updatable], "Whether users in no group are let in."),
                 .map("groups", flags: [.updatable], "User groups by name, each a vhostUserGroupSettings map."),
             ]),
         EntityType(

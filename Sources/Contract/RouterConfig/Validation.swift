@@ -181,7 +181,8 @@ extension Schema {
         case ("router", "dataConnectionCount", .string(let text)):
             return text == "auto" || (UInt16(text) ?? .max) <= 1024 ? nil : "auto, or a number from 0 to 1024"
         case ("log", "enable", .string(let text)):
-            return isLogEnable(text) ? nil : "levels such as info+ or debug,error (\(logLevels.joined(separator: ", ")))"
+            return isLogEnable(text)
+                ? nil : "levels such as info+ or debug,error (\(logLevels.joined(separator: ", ")))"
         case (_, "openProperties", .map(let properties)):
             let reserved = properties.keys.contains { $0.hasPrefix("qd.") || $0.hasPrefix("x-opt-qd.") }
             return reserved ? "names that do not begin with qd. or x-opt-qd., which belong to routers" : nil

@@ -1,3 +1,0 @@
-import Testing
-@testable import RouterConfig
-@Test func placeholder() { #expect(Schema.types.count > 10) }
