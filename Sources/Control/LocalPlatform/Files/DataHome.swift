@@ -120,6 +120,8 @@ package struct NamespaceLayout: Hashable, Sendable {
     package var grantsFile: String { state + "/grants.yaml" }
     /// Tokens that have been redeemed here, so that none is redeemed twice.
     package var redeemedFile: String { state + "/redeemed.yaml" }
+    /// What the controller's last pass came to.
+    package var reportFile: String { state + "/report.yaml" }
     /// Held by the controller of this namespace.
     package var controllerLock: String { state + "/controller.lock" }
     /// The controller's log when it runs in the background.
