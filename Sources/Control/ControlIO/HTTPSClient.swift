@@ -1,35 +1,34 @@
-/// Why an HTTPS exchange gave no response.
-package enum HTTPClientError: Error, Hashable, Sendable, CustomStringConvertible {
-    /// The host name has no address.
-    case cannotResolve(host: String)
-    /// No TCP connection: refused, unreachable, …
-    case cannotConnect(host: String, port: Int, reason: String)
-    /// The whole exchange took longer than allowed.
-    case timeout(milliseconds: Int)
-    /// The server's certificate is not signed by the trusted CA, or is expired.
-    case tlsUntrusted(detail: String)
-    /// The server's certificate is for other names than the URL's host.
-    case tlsNameMismatch(host: String)
-    /// Another TLS fault: protocol version, damaged CA text, …
-    case tlsOther(detail: String)
-    /// The response body is larger than `HTTPSClient.maximumResponseBytes`.
-    case tooLarge(limitBytes: Int)
-    /// The URL cannot be used: wrong scheme or not parsable.
-    case invalidURL(detail: String)
-    /// Anything else, in libcurl's words.
-    case other(detail: String)
+import CLibcurl
+import Glibc
 
-    /// What happened, the likely cause and what to do.
-    package var description: String { "" }
+/// Collects a response body up to the limit.
+private final class ResponseBody {
+    var bytes: [UInt8] = []
+    var isTooLarge = false
+}
 
-    /// True when a later attempt may succeed without anything being changed by a person.
-    package var isTemporary: Bool { false }
+/// libcurl's callback for received bytes: appends to the `ResponseBody` behind `context`; taking less than given
+/// makes libcurl end the exchange.
+private func receiveBody(
+    _ data: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ context: UnsafeMutableRawPointer?
+) -> Int {
+    guard let data, let context else { return 0 }
+    let body = Unmanaged<ResponseBody>.fromOpaque(context).takeUnretainedValue()
+    let length = size * count
+    guard body.bytes.count + length <= HTTPSClient.maximumResponseBytes else {
+        body.isTooLarge = true
+        return 0
+    }
+    body.bytes.append(contentsOf: UnsafeRawBufferPointer(start: data, count: length))
+    return length
 }
 
 /// An HTTPS client over libcurl: one exchange per call, no redirects, no proxies from the environment, no state.
 package struct HTTPSClient: Sendable {
     /// Largest accepted response body, bytes.
     package static let maximumResponseBytes = 1024 * 1024
+
+    private static let isInitialized = curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CURLE_OK
 
     /// A client; it holds nothing between calls.
     package init() {}
@@ -46,5 +45,120 @@ package struct HTTPSClient: Sendable {
     package func post(
         url: String, headers: [(String, String)], body: [UInt8], trustedCAPEM: String?, minimumTLS13: Bool,
         timeoutMilliseconds: Int
-    ) throws(HTTPClientError) -> (status: Int, body: [UInt8]) { fatalError("declared only") }
+    ) throws(HTTPClientError) -> (status: Int, body: [UInt8]) {
+        let target = try Self.target(of: url)
+        guard Self.isInitialized, let handle = curl_easy_init() else {
+            throw .other(detail: "libcurl cannot be started")
+        }
+        defer { curl_easy_cleanup(handle) }
+        let list = try Self.headerList(headers)
+        defer { curl_slist_free_all(list) }
+
+        _ = ccurl_setopt_string(handle, CURLOPT_URL, url)
+        _ = ccurl_setopt_string(handle, CURLOPT_PROTOCOLS_STR, "https")
+        _ = ccurl_setopt_string(handle, CURLOPT_PROXY, "")
+        _ = ccurl_setopt_long(handle, CURLOPT_NOSIGNAL, 1)
+        _ = ccurl_setopt_long(handle, CURLOPT_FOLLOWLOCATION, 0)
+        _ = ccurl_setopt_long(handle, CURLOPT_TIMEOUT_MS, max(1, timeoutMilliseconds))
+        _ = ccurl_setopt_long(handle, CURLOPT_CONNECTTIMEOUT_MS, max(1, timeoutMilliseconds))
+        _ = ccurl_setopt_pointer(handle, CURLOPT_HTTPHEADER, list)
+        _ = ccurl_setopt_long(handle, CURLOPT_POST, 1)
+        _ = ccurl_setopt_long(handle, CURLOPT_POSTFIELDSIZE, body.count)
+        var content = body.isEmpty ? [0] : body
+        _ = content.withUnsafeMutableBytes { ccurl_setopt_pointer(handle, CURLOPT_COPYPOSTFIELDS, $0.baseAddress) }
+        try Self.setTrust(handle, trustedCAPEM, minimumTLS13: minimumTLS13)
+
+        let response = ResponseBody()
+        _ = ccurl_setopt_write(handle, receiveBody)
+        _ = ccurl_setopt_pointer(handle, CURLOPT_WRITEDATA, Unmanaged.passUnretained(response).toOpaque())
+        let errorText = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CURL_ERROR_SIZE))
+        errorText.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
+        defer { errorText.deallocate() }
+        _ = ccurl_setopt_pointer(handle, CURLOPT_ERRORBUFFER, errorText)
+
+        let code = withExtendedLifetime(response) { curl_easy_perform(handle) }
+        guard code == CURLE_OK else {
+            if response.isTooLarge { throw .tooLarge(limitBytes: Self.maximumResponseBytes) }
+            var systemError = 0
+            _ = ccurl_getinfo_long(handle, CURLINFO_OS_ERRNO, &systemError)
+            throw Self.error(
+                code, detail: String(cString: errorText), systemError: Int32(truncatingIfNeeded: systemError),
+                target: target, timeoutMilliseconds: timeoutMilliseconds)
+        }
+        var status = 0
+        _ = ccurl_getinfo_long(handle, CURLINFO_RESPONSE_CODE, &status)
+        return (status, response.bytes)
+    }
+
+    private static func setTrust(
+        _ handle: UnsafeMutableRawPointer, _ pem: String?, minimumTLS13: Bool
+    ) throws(HTTPClientError) {
+        _ = ccurl_setopt_long(handle, CURLOPT_SSL_VERIFYPEER, 1)
+        _ = ccurl_setopt_long(handle, CURLOPT_SSL_VERIFYHOST, 2)
+        let version = minimumTLS13 ? CURL_SSLVERSION_TLSv1_3 : CURL_SSLVERSION_TLSv1_2
+        _ = ccurl_setopt_long(handle, CURLOPT_SSLVERSION, Int(version))
+        guard let pem else { return }
+        guard pem.contains("-----BEGIN CERTIFICATE-----") else {
+            throw .tlsOther(detail: "the CA to trust is not a PEM certificate")
+        }
+        // The library's built-in folder of public CAs would be trusted beside ours.
+        _ = ccurl_setopt_pointer(handle, CURLOPT_CAPATH, nil)
+        var bytes = Array(pem.utf8)
+        let count = bytes.count
+        _ = bytes.withUnsafeMutableBytes { ccurl_setopt_blob(handle, CURLOPT_CAINFO_BLOB, $0.baseAddress, count) }
+    }
+
+    private static func headerList(
+        _ headers: [(String, String)]
+    ) throws(HTTPClientError) -> UnsafeMutablePointer<curl_slist>? {
+        // Waiting for "100 Continue" would cost a second against servers that do not send it.
+        var list = curl_slist_append(nil, "Expect:")
+        for (name, value) in headers {
+            guard !name.isEmpty, !name.contains(":"), !(name + value).utf8.contains(where: { $0 < 0x20 || $0 == 0x7f })
+            else {
+                curl_slist_free_all(list)
+                throw .other(detail: "the HTTP header \"\(name)\" has characters that a header cannot carry")
+            }
+            // libcurl's way to send a header without a value is a semicolon.
+            let next = curl_slist_append(list, value.isEmpty ? "\(name);" : "\(name): \(value)")
+            if next != nil { list = next }
+        }
+        return list
+    }
+
+    private static func target(of url: String) throws(HTTPClientError) -> (host: String, port: Int) {
+        guard url.lowercased().hasPrefix("https://") else {
+            throw .invalidURL(detail: "the scheme of \"\(url)\" must be https")
+        }
+        let authority = url.dropFirst(8).prefix { $0 != "/" && $0 != "?" && $0 != "#" }
+        let place = authority.split(separator: "@", omittingEmptySubsequences: false).last ?? ""
+        if place.hasPrefix("[") {
+            let parts = place.dropFirst().split(separator: "]", maxSplits: 1, omittingEmptySubsequences: false)
+            return (String(parts[0]), parts.count > 1 ? Int(parts[1].dropFirst()) ?? 443 : 443)
+        }
+        let parts = place.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+        guard let host = parts.first, !host.isEmpty else { throw .invalidURL(detail: "\"\(url)\" has no host") }
+        return (String(host), parts.count > 1 ? Int(parts[1]) ?? 443 : 443)
+    }
+
+    private static func error(
+        _ code: CURLcode, detail: String, systemError: Int32, target: (host: String, port: Int),
+        timeoutMilliseconds: Int
+    ) -> HTTPClientError {
+        let text = detail.isEmpty ? String(cString: curl_easy_strerror(code)) : detail
+        switch code {
+        case CURLE_COULDNT_RESOLVE_HOST: return .cannotResolve(host: target.host)
+        case CURLE_COULDNT_CONNECT:
+            let reason = systemError == 0 ? text : String(cString: strerror(systemError)).lowercased()
+            return .cannotConnect(host: target.host, port: target.port, reason: reason)
+        case CURLE_OPERATION_TIMEDOUT: return .timeout(milliseconds: timeoutMilliseconds)
+        case CURLE_PEER_FAILED_VERIFICATION:
+            let isName = text.contains("subject name") || text.contains("does not match")
+            return isName ? .tlsNameMismatch(host: target.host) : .tlsUntrusted(detail: text)
+        case CURLE_SSL_CONNECT_ERROR, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_CIPHER, CURLE_SSL_CERTPROBLEM:
+            return .tlsOther(detail: text)
+        case CURLE_URL_MALFORMAT, CURLE_UNSUPPORTED_PROTOCOL: return .invalidURL(detail: text)
+        default: return .other(detail: text)
+        }
+    }
 }
