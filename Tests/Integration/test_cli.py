@@ -483,7 +483,7 @@ class Token(CommandLineTest):
                  "  ca: none\n  code: secretsecretsecret\n  url: {}\n")
         for text, expected in (
                 ("", ""), ("a: [", ""), ("kind: Site\napiVersion: skupper.io/v2alpha1\nmetadata: {name: x}\n", ""),
-                (token.format("http://127.0.0.1:1/x"), "token url scheme must be https")):
+                (token.format("http://127.0.0.1:1/x"), "which is not https")):
             answer = self.skupper("token", "redeem", "-", stdin=text)
             self.assertIn(answer.code, (1, 2), answer)
             self.assertNotEqual(answer.out.strip(), "")

@@ -74,6 +74,11 @@ struct SiteFiles {
         return try store.isStarted || !store.list(.site, in: .runtime).isEmpty
     }
 
+    /// The process that acts on changes of the namespace; nil when there is none.
+    var controller: Int32? {
+        store?.controller
+    }
+
     /// Whether a controller acts on changes of the namespace right now.
     func isControllerRunning() -> Bool {
         store?.controller != nil

@@ -24,7 +24,8 @@ struct ServiceGeneration {
         let (name, port) = ServiceArguments.nameAndPort(noun, invocation.arguments, &complaints)
         let fields = ServiceFields(noun: noun, platform: invocation.platform, flags: invocation.flags)
         fields.validate(credentialsLabel: "tlsCredentials", &complaints)
-        if !invocation.flags.text("workload").isEmpty {
+        let workload = invocation.flags.text("workload")
+        if !workload.isEmpty, FieldRules.workload(workload) == nil {
             complaints.add(
                 "the selector of a workload can be read from a cluster only, which this build does not support: "
                     + "give --selector instead of --workload")

@@ -1,12 +1,13 @@
+import LocalPlatform
 import SiteModel
 
 /// The flags that decide how other sites reach a site: whether at all, and on this host at which address and port.
 struct LinkAccessFlags {
     /// Where the flags beside `--enable-link-access` are kept, below `spec.settings`.
     private static let settings = [
-        (flag: "bind-host", key: SiteSettings.bindHost),
-        (flag: "advertise-host", key: SiteSettings.advertiseHost),
-        (flag: "port", key: SiteSettings.linkPort),
+        (flag: "bind-host", key: SiteSettings.bindHostKey),
+        (flag: "advertise-host", key: SiteSettings.advertiseHostKey),
+        (flag: "port", key: SiteSettings.portKey),
     ]
 
     static func flags(on platform: Platform) -> [Flag] {

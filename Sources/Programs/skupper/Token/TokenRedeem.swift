@@ -47,7 +47,7 @@ struct TokenRedeem: Command {
 
     func run() throws {
         let file = source == "-"
-            ? try TokenFile.parse(Console.readInput(limit: TokenFile.sizeLimit), path: source)
+            ? try TokenFile.parse(Console.readInput(limit: TokenFile.sizeLimit), path: "from standard input")
             : try TokenFile.read(source)
         try file.checkExpiration(now: Int64(time(nil)))
         let outcome = try TokenRedeemer(store: invocation.files.requiredStore()).redeem(
