@@ -8,6 +8,16 @@ struct ConfForm {
     /// The braces open at this point: the entity first, then maps within it.
     private var open: [Level] = []
     private var line = 0
+    /// A map being read, which may turn out to be JSON; taken line by line only if it is not.
+    private var pending: PendingMap?
+    private var isReplaying = false
+
+    private struct PendingMap {
+        let name: String
+        var lines: [(number: Int, text: String)]
+        /// Braces open, quoted ones aside.
+        var depth = 1
+    }
 
     private struct Level {
         let name: String
@@ -22,6 +32,7 @@ struct ConfForm {
             parser.line += 1
             try parser.read(line: String(Substring(line)))
         }
+        try parser.replayPending()
         if let unclosed = parser.open.last {
             parser.line = unclosed.line
             throw parser.syntax("\"\(unclosed.name) {\" is never closed", "add the missing }")
@@ -35,6 +46,7 @@ struct ConfForm {
 
     private mutating func read(line raw: String) throws(ConfigError) {
         var text = Schema.trimmed(ConfForm.withoutComment(raw))
+        if pending != nil { return try addToPending(text) }
         // A line may hold an opening, an attribute and a closing; each turn takes one of them.
         while !text.isEmpty {
             if text.first == "}" {
@@ -42,7 +54,11 @@ struct ConfForm {
                 text = Schema.trimmed(String(text.dropFirst()))
                 // Maps written in the manner of JSON have commas between their members.
                 if text.first == "," { text = Schema.trimmed(String(text.dropFirst())) }
-            } else if let (name, rest) = ConfForm.opening(text), !isInlineMap(name: name, rest: rest) {
+            } else if let (name, rest) = ConfForm.opening(text), !isInlineMap(rest) {
+                if !open.isEmpty, !isReplaying {
+                    pending = PendingMap(name: name, lines: [])
+                    return try addToPending(rest)
+                }
                 try begin(name)
                 text = rest
             } else {
@@ -57,13 +73,48 @@ struct ConfForm {
         var name = Schema.trimmed(String(text[..<brace]))
         if name.last == ":" { name = Schema.trimmed(String(name.dropLast())) }
         name = unquoted(name)
-        guard !name.isEmpty, !name.contains(where: { $0.isWhitespace || $0 == ":" || $0 == "$" }) else { return nil }
+        guard !name.isEmpty, !name.contains(where: { $0.isWhitespace || $0 == ":" }), name.last != "$" else {
+            return nil
+        }
         return (name, Schema.trimmed(String(text[text.index(after: brace)...])))
     }
 
     /// Whether an attribute's map begins and ends on this line.
-    private func isInlineMap(name: String, rest: String) -> Bool {
+    private func isInlineMap(_ rest: String) -> Bool {
         !open.isEmpty && !rest.isEmpty && rest.contains("}")
+    }
+
+    /// Adds a line to the map being read, and takes the map when its last brace is there.
+    private mutating func addToPending(_ text: String) throws(ConfigError) {
+        guard var map = pending else { return }
+        map.lines.append((line, text))
+        map.depth -= ConfForm.surplusClosings(text)
+        pending = map
+        guard map.depth <= 0 else { return }
+        let body = map.lines.map(\.text).joined(separator: "\n")
+        let json = "{" + (body.last == "," ? String(body.dropLast()) : body)
+        if map.depth == 0, case .map(let values)? = try? JSONForm.value(json) {
+            pending = nil
+            try set(map.name, .map(values))
+        } else {
+            try replayPending()
+        }
+    }
+
+    /// Takes the lines of a map that is not JSON in the manner of an entity's lines.
+    private mutating func replayPending() throws(ConfigError) {
+        guard let map = pending else { return }
+        pending = nil
+        isReplaying = true
+        let current = line
+        line = map.lines.first?.number ?? line
+        try begin(map.name)
+        for (number, text) in map.lines {
+            line = number
+            try read(line: text)
+        }
+        line = current
+        isReplaying = false
     }
 
     private mutating func begin(_ name: String) throws(ConfigError) {
@@ -107,6 +158,8 @@ struct ConfForm {
         if isNested, value.last == "," { value = Schema.trimmed(String(value.dropLast())) }
         if value.first == "{" {
             try set(name, try inlineMap(value))
+        } else if isNested, value.first == "[", let list = try? JSONForm.value(value) {
+            try set(name, list)
         } else {
             try set(name, ConfForm.scalar(value, isNested: isNested))
         }
@@ -146,8 +199,18 @@ struct ConfForm {
         return String(text.dropFirst().dropLast())
     }
 
+    /// Closing braces less opening ones, those in double quotes aside.
     private static func surplusClosings(_ text: String) -> Int {
-        text.reduce(0) { $0 + ($1 == "}" ? 1 : $1 == "{" ? -1 : 0) }
+        var surplus = 0
+        var isQuoted = false
+        var previous: Character = " "
+        for character in text {
+            if character == "\"", previous != "\\" { isQuoted.toggle() }
+            if !isQuoted, character == "}" { surplus += 1 }
+            if !isQuoted, character == "{" { surplus -= 1 }
+            previous = character
+        }
+        return surplus
     }
 
     /// `line` up to its comment. A # in double quotes begins none, nor one at the start of a value: there it is a

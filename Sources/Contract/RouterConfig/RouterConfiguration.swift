@@ -36,6 +36,12 @@ package struct RouterConfiguration: Hashable, Sendable {
                 throw item.location.map { error.at($0) } ?? error
             }
         }
+        if !located.contains(where: { $0.0.type == "router" }) {
+            // skrouterd does the same with an empty file.
+            located.append((Entity(type: "router", attributes: [:]), nil))
+            warnings.append(
+                "the configuration has no router entity; a standalone router with a generated id is assumed")
+        }
         try self.init(located, warnings: warnings)
     }
 

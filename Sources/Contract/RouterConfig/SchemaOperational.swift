@@ -47,16 +47,22 @@ extension Schema {
             "logStats", "Lines logged by one module.", operations: reportOnly, isConfigurable: false,
             attributes: counters([
                 ("debugCount", "Lines of level debug."), ("infoCount", "Lines of level info."),
+                ("noticeCount", "Always 0."),
                 ("warningCount", "Lines of level warning."), ("errorCount", "Lines of level error."),
                 ("criticalCount", "Lines of level critical."),
             ])),
         EntityType(
             "vhostStats", "Connections and refusals of one vhost.", operations: reportOnly, isConfigurable: false,
-            attributes: [.string("id", flags: [.readOnly], "Host name of the vhost.")]
+            attributes: [
+                .string("hostname", flags: [.readOnly], "Host name of the vhost."),
+                .map("perUserState", flags: [.readOnly], "Connections by user."),
+                .map("perHostState", flags: [.readOnly], "Connections by host."),
+            ]
                 + counters([
                     ("connectionsApproved", "Connections let in."), ("connectionsDenied", "Connections refused."),
                     ("connectionsCurrent", "Connections now."), ("sessionDenied", "Sessions refused."),
                     ("senderDenied", "Sending links refused."), ("receiverDenied", "Receiving links refused."),
+                    ("maxMessageSizeDenied", "Messages refused for their size."),
                 ])),
         EntityType(
             "tcpConnection", "Known to the schema only; TCP connections are reported as connection.",
@@ -68,6 +74,8 @@ extension Schema {
             ]
                 + counters([
                     ("bytesIn", "Octets received."), ("bytesOut", "Octets sent."), ("uptimeSeconds", "Age."),
+                    ("lastInSeconds", "Time since octets were received."),
+                    ("lastOutSeconds", "Time since octets were sent."),
                 ])),
         EntityType(
             "management", "The management agent itself.", operations: [.read, .query], isSingleton: true,
@@ -144,7 +152,8 @@ extension Schema {
         ]
         + counters([
             ("inProcess", "Consumers inside the router."), ("subscriberCount", "Consumers at this router."),
-            ("remoteCount", "Routers with consumers."), ("deliveriesIngress", "Deliveries from producers here."),
+            ("remoteCount", "Routers with consumers."), ("containerCount", "Route containers attached."),
+            ("deliveriesIngress", "Deliveries from producers here."),
             ("deliveriesEgress", "Deliveries to consumers here."), ("deliveriesTransit", "Deliveries passed on."),
             ("deliveriesToContainer", "Deliveries to consumers inside the router."),
             ("deliveriesFromContainer", "Deliveries from producers inside the router."),
@@ -158,6 +167,7 @@ extension Schema {
 
     private static let metricsAttributes: [Attribute] =
         [
+            .string("id", flags: [.readOnly], "Id of the router."),
             .string("version", flags: [.readOnly], "Version of the router."),
             .map("connectionCounters", flags: [.readOnly], "Connections by protocol."),
         ]

@@ -181,8 +181,8 @@ extension Schema {
         case ("router", "dataConnectionCount", .string(let text)):
             return text == "auto" || (UInt16(text) ?? .max) <= 1024 ? nil : "auto, or a number from 0 to 1024"
         case ("log", "enable", .string(let text)):
-            return isLogEnable(text)
-                ? nil : "levels such as info+ or debug,error (\(logLevels.joined(separator: ", ")))"
+            let words = (logLevels + ["none"]).joined(separator: ", ")
+            return enabledLogLevels(text) != nil ? nil : "levels such as info+ or debug,error (\(words))"
         case (_, "openProperties", .map(let properties)):
             let reserved = properties.keys.contains { $0.hasPrefix("qd.") || $0.hasPrefix("x-opt-qd.") }
             return reserved ? "names that do not begin with qd. or x-opt-qd., which belong to routers" : nil
@@ -202,14 +202,27 @@ extension Schema {
             }
     }
 
-    private static let logLevels = ["debug", "info", "warning", "error", "critical", "none"]
+    /// Levels of the log, by rising gravity.
+    package static let logLevels = ["debug", "info", "warning", "error", "critical"]
 
-    private static func isLogEnable(_ text: String) -> Bool {
-        text.split(separator: ",", omittingEmptySubsequences: false).allSatisfy { part in
-            var level = trimmed(String(part))
-            if level.hasSuffix("+") { level.removeLast() }
-            return logLevels.contains(level)
+    /// The levels that a log entity's `enable` switches on; nil if it is not valid.
+    ///
+    /// Parts stand apart by comma, semicolon, colon or white space. Each is a level, `none` or `default`, in any case
+    /// and possibly cut short, and `+` after it adds the graver levels. `default` adds nothing here.
+    package static func enabledLogLevels(_ enable: String) -> Set<String>? {
+        let parts = enable.lowercased().split { $0 == "," || $0 == ";" || $0 == ":" || $0.isWhitespace }
+        guard !parts.isEmpty else { return nil }
+        var result: Set<String> = []
+        for part in parts {
+            let name = part.hasSuffix("+") ? part.dropLast() : part
+            guard !name.isEmpty else { return nil }
+            if let index = logLevels.firstIndex(where: { $0.hasPrefix(name) }) {
+                result.formUnion(part.hasSuffix("+") ? logLevels[index...] : logLevels[index...index])
+            } else if !"none".hasPrefix(name), !"default".hasPrefix(name) {
+                return nil
+            }
         }
+        return result
     }
 
     /// `text` without white space at both ends.

@@ -196,7 +196,10 @@ final class ServerLoop: @unchecked Sendable {
         var address: UnsafeMutablePointer<CChar>?
         var port: UInt16 = 0
         evhttp_connection_get_peer(connection, &address, &port)
-        return text(address)
+        let numeric = text(address)
+        // An IPv4 client at an IPv6 socket; one client should have one address wherever it is counted.
+        let mapped = "::ffff:"
+        return numeric.hasPrefix(mapped) && numeric.contains(".") ? String(numeric.dropFirst(mapped.count)) : numeric
     }
 
     private static func text(_ pointer: UnsafePointer<CChar>?) -> String {

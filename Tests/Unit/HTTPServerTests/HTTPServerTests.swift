@@ -41,6 +41,14 @@ import Testing
         #expect(request.peerAddress == "127.0.0.1")
     }
 
+    @Test func anyAddressTakesBothFamiliesAndGivesPlainIPv4() throws {
+        let server = try HTTPServer(host: "", port: 0, tls: nil) { .text($0.peerAddress) }
+        defer { server.stop() }
+        let client = try RawClient(port: server.port)
+        try client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        #expect(try client.receiveResponse().body == "127.0.0.1")
+    }
+
     @Test func connectionIsKeptAndHeadHasNoBody() throws {
         let server = try Self.server()
         defer { server.stop() }

@@ -99,6 +99,53 @@ import Testing
         #expect(try left == RouterConfiguration.parse(json: json))
     }
 
+    /// Maps written as JSON over several lines, in the ways skrouterd's own tests write them.
+    @Test func confMapsMayBeJSON() throws {
+        let conf = """
+            router {
+            }
+            vhost {
+                hostname: h  # a comment
+                groups: {
+                    "$default": {  # another
+                        "users": "*", "remoteHosts": "*",
+                        "sources": ["a", "}"], "maxSenders": 5
+                    },
+                    $admin: {
+                        users: a, b
+                        nested: {"x": [1, {"y": null}]}
+                    }
+                }
+            }
+            listener {
+                openProperties: {
+                    "k": {"l": [1,
+                      2]}, "m": true }
+                port: 0
+            }
+            """
+        let configuration = try RouterConfiguration.parse(conf: conf)
+        let listener = try #require(configuration.entities(ofType: "listener").first)
+        #expect(listener["openProperties"] == .map(["k": .map(["l": .list([1, 2])]), "m": true]))
+        #expect(listener.port() == 0)
+        let groups = configuration.entities(ofType: "vhost").first?["groups"]
+        guard case .map(let members)? = groups, case .map(let admin)? = members["$admin"] else {
+            Issue.record("groups are \(String(describing: groups))")
+            return
+        }
+        #expect(admin == ["users": "a, b", "nested": .map(["x": .list([1, .map(["y": .null])])])])
+        #expect(members["$default"] != nil)
+    }
+
+    @Test func aFileWithoutRouterIsAStandaloneOne() throws {
+        for configuration in [try RouterConfiguration.parse(json: "[]"), try RouterConfiguration.parse(conf: "# x\n")] {
+            #expect(configuration.entities.map(\.type) == ["router"])
+            #expect(configuration.router[string: "mode"] == "standalone")
+            #expect(configuration.warnings.count == 1)
+        }
+        #expect(throws: ConfigError.routerCount(0)) { try RouterConfiguration(entities: []) }
+    }
+
     @Test func aTemplateKeepsItsVariables() throws {
         let text = #"[["router", {"id": "east-${HOSTNAME}"}]]"#
         #expect(try RouterConfiguration.parse(json: text).router[string: "id"] == "east-${HOSTNAME}")
@@ -113,7 +160,6 @@ import Testing
         ("[\n[\"router\", {\"mode\": \"interior\",\n\"mode\": \"edge\"}]]", "f.json:3: not valid JSON: duplicate"),
         ("[\n\n[\"rooter\", {}]]", "f.json:3: unknown entity type \"rooter\"; did you mean \"router\"?"),
         ("[[\"router\", {}],\n[\"router\", {\"id\": \"b\"}]]", "f.json:2: the configuration has 2 router entities"),
-        ("[]", "the configuration has no router entities"),
         (
             "[[\"router\", {}],\n[\"listener\", {\"sslProfile\": \"p\"}]]",
             "f.json:2: listener \"listener/:amqp\": sslProfile"

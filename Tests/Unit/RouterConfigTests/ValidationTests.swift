@@ -50,7 +50,7 @@ import Testing
         ("router", "id", ""), ("router", "id", "a b"), ("router", "id", "a|b"), ("router", "id", "a$b"),
         ("router", "id", "a\u{7}"), ("router", "mode", "hub"), ("router", "dataConnectionCount", "many"),
         ("router", "workerThreads", "0"), ("router", "helloIntervalSeconds", "99999999999999999999"),
-        ("log", "enable", "loud"), ("log", "enable", ""), ("log", "enable", "info+,"), ("log", "module", "TCP"),
+        ("log", "enable", "loud"), ("log", "enable", ""), ("log", "enable", "info,+"), ("log", "module", "TCP"),
         ("router.config.address", "priority", "10"), ("router.config.address", "distribution", "any"),
     ])
     func valuesOutOfRange(type: String, attribute: String, value: String) throws {
@@ -61,6 +61,16 @@ import Testing
         }
         #expect(error.description == "\(type).\(attribute) is \"\(value)\", which is not allowed; give \(expected)")
         #expect(error.statusCode == 400)
+    }
+
+    @Test(arguments: [
+        ("info+", "critical error info warning"), ("warn+", "critical error warning"), ("none", ""),
+        ("DEBUG, error", "debug error"), ("default", ""), ("critical;debug", "critical debug"),
+    ])
+    func logLevels(enable: String, levels: String) throws {
+        let enabled = try #require(Schema.enabledLogLevels(enable))
+        #expect(enabled.sorted().joined(separator: " ") == levels)
+        _ = try Schema.validate(type: "log", attributes: ["module": "HTTP", "enable": .string(enable)], for: .file)
     }
 
     @Test func wrongKindsAreRefused() {
