@@ -1,6 +1,7 @@
 """Runs the `skupper` program as a user would: texts, exit codes, files written. No site is started here.
 
-Needs SKUPPER_BIN_DIR, the directory of the built programs. Run: python3 -m unittest Tests/Integration/test_cli.py
+The built programs are looked for in SKUPPER_BIN_DIR, else SKUPPER_BIN, else .build/release.
+Run: python3 Tests/Integration/test_cli.py
 """
 
 import json
@@ -8,11 +9,13 @@ import os
 import shutil
 import stat
 import subprocess
+import tarfile
 import tempfile
 import unittest
 
-BIN = os.environ.get("SKUPPER_BIN_DIR", "")
-SKUPPER = os.path.join(BIN, "skupper")
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BIN = os.environ.get("SKUPPER_BIN_DIR") or os.environ.get("SKUPPER_BIN") or os.path.join(ROOT, ".build", "release")
+SKUPPER = os.path.abspath(os.path.join(BIN, "skupper"))
 
 NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])*(\.[a-z0-9]([-a-z0-9]*[a-z0-9])*)*$"
 NAMESPACE = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -40,14 +43,11 @@ class Answer:
         return f"exit {self.code}\n--- stdout\n{self.out}--- stderr\n{self.err}"
 
 
-@unittest.skipUnless(os.path.exists(SKUPPER), "SKUPPER_BIN_DIR does not name a directory with the skupper program")
 class CommandLineTest(unittest.TestCase):
     platform = "linux"
 
     def setUp(self):
-        # Upstream's rule for file names has no underscore, so the directory must not have one either.
-        self.home = os.path.join(tempfile.gettempdir(), "cli-" + os.urandom(6).hex())
-        os.mkdir(self.home)
+        self.home = tempfile.mkdtemp(prefix="skupper-cli_")
         self.addCleanup(shutil.rmtree, self.home, ignore_errors=True)
 
     def skupper(self, *arguments, stdin="", **environment):
@@ -696,6 +696,37 @@ class Listener(Services, CommandLineTest):
     kind = "listener"
     matching = "MATCHING-CONNECTOR"
     default_host = "0.0.0.0"
+
+
+class Debug(CommandLineTest):
+    def test_dump_holds_no_secrets(self):
+        self.put("Site-west.yaml", SITE.format(name="west", namespace="default", access="default"))
+        self.put("Secret-s.yaml", "apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\ndata:\n"
+                                  "  tls.crt: cHVibGlj\n  tls.key: aGlkZGVu\n")
+        self.put("mine.yaml", "apiVersion: skupper.io/v2alpha1\nkind: AccessToken\nmetadata:\n  name: t\nspec:\n"
+                              "  ca: x\n  code: hidden-code\n  url: https://192.0.2.1/a\n")
+        self.put("tls.key", "hidden-key", part=("runtime", "certs", "skupper-site-server"))
+        self.put("tls.crt", "the certificate", part=("runtime", "certs", "skupper-site-server"))
+        self.put("grants.yaml", "hidden-grant", part=("internal",))
+        answer = self.ok("debug", "dump", "fault")
+        self.assertRegex(
+            answer.out, r"\ASkupper dump details written to compressed archive: fault-default-\d{14}\.tar\.gz\n\Z")
+        path = os.path.join(self.home, answer.out.split(": ")[1].strip())
+        self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
+        with tarfile.open(path, "r:gz") as archive:
+            held = {name: archive.extractfile(name).read().decode() for name in archive.getnames()}
+        self.assertIn("linkAccess: default", held["default/input/resources/Site-west.yaml"])
+        self.assertIn("cHVibGlj", held["default/input/resources/Secret-s.yaml"])
+        self.assertIn("https://192.0.2.1/a", held["default/input/resources/mine.yaml"])
+        self.assertEqual(held["default/runtime/certs/skupper-site-server/tls.crt"], "the certificate")
+        self.assertIn("internal/grants.yaml left out", held["default/files.txt"])
+        for name, text in held.items():
+            for secret in ("hidden", "aGlkZGVu"):
+                self.assertNotIn(secret, text, name)
+
+    def test_dump_of_nothing(self):
+        self.refused(["debug", "dump", "a", "b"], "only one argument is allowed for this command")
+        self.assertEqual(self.skupper("debug", "dump", "-n", "never").code, 1)
 
 
 class System(CommandLineTest):

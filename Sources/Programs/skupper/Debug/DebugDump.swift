@@ -1,9 +1,18 @@
+import ControlIO
+import Glibc
+import LocalPlatform
+import SiteModel
+
 /// `skupper debug dump [file]`
 struct DebugDump: Command {
     static func specification(on platform: Platform) -> CommandSpecification {
         CommandSpecification(
             "dump", arguments: "[file]", summary: "Collect what support needs to know about a site",
-            example: "skupper debug dump west")
+            details: """
+                Write an archive with the resources, the state, the logs and the certificates of the namespace.
+                Private keys, codes and passwords are left out.
+                """,
+            example: "skupper debug dump -n west\nskupper debug dump /tmp/fault -n west")
     }
 
     private let invocation: Invocation
@@ -12,21 +21,36 @@ struct DebugDump: Command {
         self.invocation = invocation
     }
 
-    func validate() -> [String] {
-        invocation.arguments.count > 1 ? ["only one argument is allowed for this command"] : []
+    func validate() throws -> [String] {
+        var complaints = Complaints()
+        if invocation.arguments.count > 1 {
+            complaints.add("only one argument is allowed for this command")
+        } else if let name = invocation.arguments.first, let reason = TokenTarget.pathComplaint(name) {
+            complaints.add("file name is not valid: \(reason)")
+        }
+        return complaints.texts
     }
 
     func run() throws {
-        let root = try invocation.files.requiredStore().layout.root
-        throw CommandFailure.failed(
-            "\"skupper debug dump\" is not built yet. Everything about the site is below \(root): send that directory "
-                + "without its private keys (tar --exclude='*.key' --exclude='Secret-*' --exclude='Access*').")
-    }
-}
-
-/// The noun `debug`.
-enum DebugCommands {
-    static func node(on platform: Platform) -> CommandNode {
-        .group("debug", "Find out what is wrong", [.command(DebugDump.self, on: platform)])
+        let store = try invocation.files.requiredStore()
+        guard store.exists else {
+            throw CommandFailure.failed(
+                "namespace \"\(invocation.namespace)\" does not exist at \(store.layout.root)")
+        }
+        let now = Int64(time(nil))
+        let stamp = Timestamp.format(unix: now).filter { $0.isASCII && $0.isNumber }
+        let prefix = invocation.firstArgument.isEmpty ? "skupper-dump" : invocation.firstArgument
+        let path = "\(prefix)-\(invocation.namespace)-\(stamp).tar.gz"
+        var dump = NamespaceDump(store.layout)
+        dump.collect()
+        var archive = TarArchive(time: now)
+        let status = LocalSystem(store: store).status()
+        let versions = "skupper \(VersionCommand.version)\nplatform \(invocation.platform.rawValue)\n"
+            + "controller \(status.controller.map(String.init) ?? "stopped")\n"
+            + "router \(status.router.map(String.init) ?? "stopped")\n"
+        archive.add("\(invocation.namespace)/versions.txt", Array(versions.utf8))
+        for file in dump.files { archive.add("\(invocation.namespace)/\(file.path)", file.bytes) }
+        try Files.write(path, bytes: archive.gzipped(), mode: 0o600)
+        Console.print("Skupper dump details written to compressed archive: \(path)")
     }
 }

@@ -4,7 +4,8 @@ enum LabelledLines {
         let width = ((lines.map(\.label.count).max() ?? 0) / 8 + 1) * 8
         for (label, value) in lines {
             let head = label + ":"
-            Console.print(head + String(repeating: " ", count: max(1, width - head.count)) + value)
+            let gap = String(repeating: " ", count: max(1, width - head.count))
+            Console.print(value.isEmpty ? head : head + gap + value)
         }
     }
 }

@@ -33,7 +33,7 @@ struct TokenRedeem: Command {
         } else if source.isEmpty {
             complaints.add("file name must not be empty")
         } else if source != "-" {
-            if let reason = FieldRules.filePath(source) {
+            if let reason = TokenTarget.pathComplaint(source) {
                 complaints.add("token file name is not valid: \(reason)")
             } else if !Files.exists(source) {
                 complaints.add("token file does not exist: \(source)")

@@ -13,7 +13,7 @@ struct TokenTarget {
     func complaint() -> String? {
         if isStandardOutput { return nil }
         if name.isEmpty { return "file name must not be empty" }
-        if let reason = FieldRules.filePath(name) { return "token file name is not valid: \(reason)" }
+        if let reason = Self.pathComplaint(name) { return "token file name is not valid: \(reason)" }
         switch Files.kind(name) {
         case .directory: return "token file name is a directory"
         case .other: return nil
@@ -24,6 +24,12 @@ struct TokenTarget {
             return "invalid token file name: \(folder): \(String(cString: strerror(errno)).lowercased())"
         }
         return nil
+    }
+
+    /// Why a path is not accepted; nil when it is. Upstream's rule has no underscore, but temporary directories and
+    /// users have: it is let through.
+    static func pathComplaint(_ path: String) -> String? {
+        FieldRules.filePath(String(path.map { $0 == "_" ? "-" : $0 }))
     }
 
     /// Whether a new file takes the place of whatever has the name; a stream, a pipe or a terminal is written into.
