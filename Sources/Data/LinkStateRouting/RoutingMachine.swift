@@ -38,6 +38,8 @@ package struct RoutingMachine {
     var connectionsMade = 0
     var ownLinkStateChanged = false
     var pathsOutdated = false
+    /// Link states differ from those last published, even if no path does.
+    var linkStatesChanged = false
     var lastComputation = longAgo
     var advertisementWanted = false
     var lastAdvertisement = longAgo
@@ -138,7 +140,7 @@ package struct RoutingMachine {
         guard learn(origin.id, isNeighbour: false, now: now), acceptInstance(of: origin, isDirect: false, now: now)
         else { return }
         remotes[origin.id]?.lastHeard = now
-        remotes[origin.id]?.protocolVersion = Int(clamping: origin.version)
+        if opcode != "MAR", opcode != "MAU" { noteVersion(of: origin) }
         switch message {
         case .hello: break
         case .advertisement(let linkState, let mobile):

@@ -33,6 +33,7 @@ extension RoutingMachine {
         }
         if remote.instance == 0 {
             remotes[origin.id]?.instance = origin.instance
+            tablesChanged = true
             return true
         }
         // A flooded message of the earlier run may arrive after the first one of the new run. An older instance is
@@ -53,8 +54,17 @@ extension RoutingMachine {
         remotes[origin.id]?.advertisedMobile = 0
         remotes[origin.id]?.mobileRequest.wantAfresh()
         pathsOutdated = true
+        tablesChanged = true
         effects.append(.log(.info, "router \(origin.id) was restarted (instance \(origin.instance))"))
         return true
+    }
+
+    /// Keeps the version of the link-state protocol a router speaks; address messages count their own.
+    mutating func noteVersion(of origin: MessageOrigin) {
+        let version = Int(clamping: origin.version)
+        guard let remote = remotes[origin.id], remote.protocolVersion != version else { return }
+        remotes[origin.id]?.protocolVersion = version
+        tablesChanged = true
     }
 
     mutating func receiveAdvertisement(from router: String, linkState: Int64, mobile: Int64, now: Int64) {
@@ -81,6 +91,7 @@ extension RoutingMachine {
         remotes[router]?.linkStateSeen = now
         guard let held = remotes[router]?.linkStateSequence, sequence > held else { return }
         remotes[router]?.linkStateSequence = sequence
+        if remotes[router]?.peers != peers { linkStatesChanged = true }
         remotes[router]?.peers = peers
         if sequence >= remotes[router]?.advertisedLinkState ?? 0 { remotes[router]?.linkStateRequest.isWanted = false }
         for peer in peers.keys.sorted(by: precedesInOctetOrder) where peer != id {
@@ -111,6 +122,7 @@ extension RoutingMachine {
             remote.linkStateSequence = 0
             remote.advertisedLinkState = 0
             pathsOutdated = true
+            linkStatesChanged = true
         }
         let answerTime = timers.helloIntervalMilliseconds / 2
         if remote.isReachable {
@@ -168,6 +180,8 @@ extension RoutingMachine {
             linkStates[router] = remote.peers.filter { $0.key == id || remotes[$0.key] != nil }
         }
         let computation = PathComputation(selfID: id, linkStates: linkStates)
+        if linkStatesChanged { tablesChanged = true }
+        linkStatesChanged = false
         var changed = computation.radius != radius
         radius = computation.radius
         for router in sortedRemotes {

@@ -69,7 +69,7 @@ extension RoutingMachine {
             acceptInstance(of: origin, isDirect: true, now: now)
         else { return }
         remotes[origin.id]?.lastHeard = now
-        remotes[origin.id]?.protocolVersion = Int(clamping: origin.version)
+        noteVersion(of: origin)
         if let current = remotes[origin.id]?.slot, current != slot {
             // Two connections to one router: the newer carries the traffic while its HELLO keep coming.
             if let inUse = slots[current], inUse.order > connection.order,

@@ -52,6 +52,8 @@ import Testing
         #expect(bench.machine.route(to: "C")?.cost == 3)
         bench.linkState("B", 4, ["A": 1])
         #expect(bench.machine.route(to: "C") == nil)
+        // No path changes, but what management shows does.
+        #expect(bench.linkState("B", 5, ["A": 2]).first == .routesChanged)
     }
 
     @Test func routerLearntFromLinkStateIsAskedAtOnce() {

@@ -1,0 +1,325 @@
+import AMQPCodec
+
+@testable import LinkStateRouting
+
+/// A network of routing machines in virtual time. Links carry the real octets of messages, in order, with seeded
+/// delays; forwarding between routers follows the routes the machines publish, as a forwarder would.
+struct World {
+    struct Link {
+        let ends: [Int]
+        var costs: [Int]
+        var isUp = false
+        /// Grows when the link goes down; what was under way is lost.
+        var epoch = 0
+        /// Direction 0 is from `ends[0]`; a clogged direction holds its messages back.
+        var clogged = [false, false]
+        var held: [[Message]] = [[], []]
+        var lastArrival: [Int64] = [0, 0]
+        let delay: ClosedRange<Int64>
+    }
+
+    struct Router {
+        let id: String
+        var instance: Int64 = 1000
+        var machine: RoutingMachine
+        var local: Set<String> = []
+    }
+
+    /// A message on a link. The trace stands for the annotations, which routers on the way extend.
+    struct Message {
+        var octets: [UInt8]
+        var trace: [String]
+    }
+
+    enum Happening {
+        case tick(router: Int, instance: Int64)
+        case wake(router: Int, instance: Int64)
+        case arrival(link: Int, direction: Int, epoch: Int, Message)
+        case attached(link: Int, end: Int, epoch: Int)
+    }
+
+    private(set) var now: Int64 = 0
+    private(set) var routers: [Router] = []
+    private(set) var links: [Link] = []
+    private(set) var traceHash: UInt64 = 0xCBF2_9CE4_8422_2325
+    private(set) var messagesCarried = 0
+    /// Broken invariants, with the time they were seen at.
+    private(set) var faults: [String] = []
+    var random: SeededGenerator
+    let timers: RoutingTimers
+
+    /// Happenings of one millisecond stand in the order they were planned.
+    private var agenda: [Int64: [Happening]] = [:]
+
+    init(
+        seed: UInt64, routerCount: Int, edges: [(Int, Int, Int)], delay: ClosedRange<Int64> = 1...10,
+        timers: RoutingTimers = RoutingTimers()
+    ) {
+        random = SeededGenerator(seed: seed)
+        self.timers = timers
+        for index in 0..<routerCount {
+            let id = "R\(Character(UnicodeScalar(UInt8(65 + (index * 7) % 26))))\(index)"
+            routers.append(Router(id: id, machine: RoutingMachine(id: id, instance: 1000, timers: timers)))
+            plan(.tick(router: index, instance: 1000), in: Int64(random.below(1000)))
+        }
+        for (left, right, cost) in edges {
+            let low = delay.lowerBound + Int64(random.below(Int(delay.upperBound - delay.lowerBound + 1)))
+            links.append(Link(ends: [left, right], costs: [cost, cost], delay: low...delay.upperBound))
+        }
+    }
+
+    // MARK: - What happens to the network
+
+    mutating func raise(_ link: Int) {
+        guard !links[link].isUp else { return }
+        links[link].isUp = true
+        links[link].clogged = [false, false]
+        for end in 0...1 {
+            plan(.attached(link: link, end: end, epoch: links[link].epoch), in: Int64(random.below(5)))
+        }
+    }
+
+    mutating func cut(_ link: Int) {
+        guard links[link].isUp else { return }
+        links[link].isUp = false
+        links[link].epoch += 1
+        links[link].held = [[], []]
+        for end in 0...1 { feed(links[link].ends[end], .neighbourDisconnected(slot: link)) }
+    }
+
+    mutating func clog(_ link: Int, direction: Int) {
+        links[link].clogged[direction] = true
+    }
+
+    mutating func unclog(_ link: Int) {
+        for direction in 0...1 where links[link].clogged[direction] {
+            links[link].clogged[direction] = false
+            let held = links[link].held[direction]
+            links[link].held[direction] = []
+            for message in held { carry(message, link: link, direction: direction) }
+        }
+    }
+
+    mutating func setCost(_ link: Int, _ cost: Int) {
+        links[link].costs = [cost, cost]
+        for end in 0...1 where links[link].isUp {
+            feed(links[link].ends[end], .costChanged(slot: link, cost: cost))
+        }
+    }
+
+    mutating func restart(_ router: Int) {
+        let lost = links.indices.filter { links[$0].isUp && links[$0].ends.contains(router) }
+        for link in lost { cut(link) }
+        let instance = routers[router].instance + 1
+        routers[router].instance = instance
+        routers[router].machine = RoutingMachine(id: routers[router].id, instance: instance, timers: timers)
+        plan(.tick(router: router, instance: instance), in: Int64(random.below(1000)))
+        for key in routers[router].local.sorted() {
+            feed(router, .localAddressAdded(key: key, treatment: 3, producers: 0))
+        }
+        for link in lost { raise(link) }
+    }
+
+    mutating func offer(_ router: Int, _ key: String) {
+        routers[router].local.insert(key)
+        feed(router, .localAddressAdded(key: key, treatment: 3, producers: 0))
+    }
+
+    mutating func withdraw(_ router: Int, _ key: String) {
+        routers[router].local.remove(key)
+        feed(router, .localAddressRemoved(key: key))
+    }
+
+    mutating func heal() {
+        for link in links.indices {
+            unclog(link)
+            raise(link)
+        }
+    }
+
+    mutating func run(for milliseconds: Int64) {
+        let end = now + milliseconds
+        while now < end {
+            now += 1
+            for happening in agenda.removeValue(forKey: now) ?? [] { happen(happening) }
+        }
+    }
+
+    /// Runs until the network agrees, looking every 10 ms; the time it took, nil if `limit` passed.
+    mutating func runUntilConverged(limit: Int64) -> Int64? {
+        let start = now
+        while now - start < limit {
+            if disagreement() == nil { return now - start }
+            run(for: 10)
+        }
+        return disagreement() == nil ? now - start : nil
+    }
+
+    // MARK: - What must hold
+
+    /// First difference between what routers hold and the truth; nil if all agree.
+    func disagreement() -> String? {
+        var truth: [String: [String: Int]] = [:]
+        for router in routers { truth[router.id] = [:] }
+        for link in links where link.isUp {
+            let (left, right) = (routers[link.ends[0]].id, routers[link.ends[1]].id)
+            truth[left]?[right] = link.costs[0]
+            truth[right]?[left] = link.costs[1]
+        }
+        let distance = floydWarshall(truth)
+        for router in routers {
+            guard router.machine.ownPeers == truth[router.id] else { return "\(router.id): own link state" }
+            let reachable = (distance[router.id] ?? [:]).filter { $0.key != router.id }
+            guard router.machine.routes.count == reachable.count else {
+                return "\(router.id): reaches \(router.machine.routes.map(\.id))"
+            }
+            for other in routers where reachable[other.id] != nil {
+                guard let route = router.machine.route(to: other.id) else { return "\(router.id): no \(other.id)" }
+                if route.peers != truth[other.id] { return "\(router.id): link state of \(other.id)" }
+                if route.cost != reachable[other.id] { return "\(router.id): cost to \(other.id)" }
+                if Set(route.addresses.keys) != other.local { return "\(router.id): addresses of \(other.id)" }
+                if route.instance != other.instance { return "\(router.id): instance of \(other.id)" }
+            }
+        }
+        return nil
+    }
+
+    // MARK: - Machinery
+
+    private mutating func plan(_ happening: Happening, in milliseconds: Int64) {
+        agenda[now + max(1, milliseconds), default: []].append(happening)
+    }
+
+    private mutating func note(_ text: String) {
+        for octet in text.utf8 { traceHash = (traceHash ^ UInt64(octet)) &* 0x100_0000_01B3 }
+    }
+
+    private mutating func happen(_ happening: Happening) {
+        switch happening {
+        case .tick(let router, let instance):
+            guard routers[router].instance == instance else { return }
+            plan(happening, in: timers.helloIntervalMilliseconds)
+            feed(router, .tick)
+        case .wake(let router, let instance):
+            if routers[router].instance == instance { feed(router, .wake) }
+        case .attached(let link, let end, let epoch):
+            guard links[link].epoch == epoch, links[link].isUp else { return }
+            feed(links[link].ends[end], .neighbourConnected(slot: link, cost: links[link].costs[end]))
+        case .arrival(let link, let direction, let epoch, let message):
+            guard links[link].epoch == epoch else { return }
+            arrive(message, at: links[link].ends[1 - direction], link: link)
+        }
+    }
+
+    private mutating func feed(_ router: Int, _ event: RoutingEvent) {
+        let before = published(router)
+        let effects = routers[router].machine.handle(event, now: now)
+        note("\(now) \(routers[router].id) \(event)")
+        if before != published(router), effects.first != .routesChanged {
+            faults.append("\(now) \(routers[router].id): routes changed without a word after \(event)")
+        }
+        for effect in effects { perform(effect, router: router) }
+    }
+
+    /// What a forwarder works with; link states are published with the next path computation, numbers never matter.
+    private func published(_ router: Int) -> [RouteEntry] {
+        routers[router].machine.routes.map {
+            var route = $0
+            route.linkStateSequence = 0
+            route.mobileSequence = 0
+            route.peers = [:]
+            return route
+        }
+    }
+
+    private mutating func perform(_ effect: RoutingEffect, router: Int) {
+        note("\(effect)")
+        let id = routers[router].id
+        switch effect {
+        case .sendToNeighbour(let slot, let message):
+            send(Message(octets: message.encode(selfID: id), trace: [id]), from: router, link: slot)
+        case .sendToRouter(let destination, let message):
+            forward(Message(octets: message.encode(selfID: id), trace: [id]), from: router, to: destination)
+        case .flood(let message):
+            let copy = Message(octets: message.encode(selfID: id), trace: [])
+            spread(copy, from: router, origin: id, isMobile: message.opcode == "MAU")
+        case .wakeAfter(let milliseconds):
+            if milliseconds < 1 { faults.append("\(now) \(id): wake after \(milliseconds) ms") }
+            plan(.wake(router: router, instance: routers[router].instance), in: milliseconds)
+        case .log(_, let text):
+            if text.contains("not used"), !text.contains("earlier run"), !text.contains("not known yet") {
+                faults.append("\(now) \(id): \(text)")
+            }
+        case .routesChanged, .neighbourUp, .neighbourLost: break
+        }
+    }
+
+    private mutating func send(_ message: Message, from router: Int, link: Int) {
+        guard links.indices.contains(link), links[link].isUp else { return }
+        let direction = links[link].ends[0] == router ? 0 : 1
+        if links[link].clogged[direction] {
+            links[link].held[direction].append(message)
+        } else {
+            carry(message, link: link, direction: direction)
+        }
+    }
+
+    private mutating func carry(_ message: Message, link: Int, direction: Int) {
+        messagesCarried += 1
+        let delay = Int64.random(in: links[link].delay, using: &random)
+        let time = max(now + delay, links[link].lastArrival[direction])
+        links[link].lastArrival[direction] = time
+        let epoch = links[link].epoch
+        plan(.arrival(link: link, direction: direction, epoch: epoch, message), in: time - now)
+    }
+
+    private mutating func forward(_ message: Message, from router: Int, to destination: String) {
+        guard let slot = routers[router].machine.route(to: destination)?.slot else { return }
+        send(message, from: router, link: slot)
+    }
+
+    /// Flood: every confirmed neighbour that is not in the trace. Multicast-once: one copy per next hop of the
+    /// destinations for which the origin is valid.
+    private mutating func spread(_ message: Message, from router: Int, origin: String, isMobile: Bool) {
+        let id = routers[router].id
+        let machine = routers[router].machine
+        let nodes = machine.nodes
+        var chosen: Set<Int> = []
+        if isMobile {
+            for route in machine.routes where origin == id || route.validOrigins.contains(origin) {
+                if let slot = route.slot { chosen.insert(slot) }
+            }
+        } else {
+            chosen = Set(nodes.compactMap(\.neighbourSlot))
+        }
+        let excluded = Set(message.trace.compactMap { hop in machine.route(to: hop)?.slot })
+        var next = message
+        next.trace.append(id)
+        for slot in chosen.subtracting(excluded).sorted() { send(next, from: router, link: slot) }
+    }
+
+    private mutating func arrive(_ message: Message, at router: Int, link: Int) {
+        guard let decoded = try? WireReader.message(message.octets) else {
+            faults.append("\(now): undecodable message")
+            return
+        }
+        let id = routers[router].id
+        let event = RoutingEvent.messageReceived(
+            slot: link, opcode: decoded.opcode, body: decoded.body, ingress: decoded.ingress)
+        let origin = String(decoded.ingress.dropFirst(2))
+        if decoded.to == RoutingMessage.helloAddress {
+            feed(router, event)
+        } else if decoded.to.hasPrefix("amqp:/_topo/0/all/") || decoded.to.hasPrefix("_topo/0/all/") {
+            guard message.trace.count <= routers[router].machine.radius + 1, origin != id else { return }
+            spread(message, from: router, origin: origin, isMobile: decoded.opcode == "MAU")
+            feed(router, event)
+        } else {
+            let destination = String(decoded.to.split(separator: "/")[3])
+            guard destination != id else { return feed(router, event) }
+            guard !message.trace.contains(id), message.trace.count < 64 else { return }
+            var next = message
+            next.trace.append(id)
+            forward(next, from: router, to: destination)
+        }
+    }
+}
