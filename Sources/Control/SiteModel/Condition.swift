@@ -147,19 +147,7 @@ extension Resource {
     @discardableResult
     package mutating func setCondition(_ type: ConditionType, _ state: ConditionState, nowUnix: Int64) -> Bool {
         guard writeCondition(type, state, nowUnix: nowUnix) else { return false }
-        guard knownKind != .certificate else { return true }
-        let summary = aggregatedStatus()
-        setStatus(.string(summary.status), "status")
-        setStatus(.string(summary.message), "message")
-        if knownKind != .multiKeyListener, knownKind != .accessToken {
-            let aggregate: ConditionState =
-                switch summary.status {
-                case "Ready": .ready
-                case "Error": .error(summary.message)
-                default: .pending(summary.message)
-                }
-            writeCondition(.ready, aggregate, nowUnix: nowUnix)
-        }
+        writeAggregate(nowUnix: nowUnix)
         return true
     }
 
@@ -169,12 +157,26 @@ extension Resource {
     package mutating func removeCondition(_ type: ConditionType, nowUnix: Int64) -> Bool {
         let kept = conditions.filter { $0.type != type.rawValue }
         guard kept.count != conditions.count else { return false }
-        setStatus(.list(kept.map(\.document)), "conditions")
+        let nodes = status("conditions")?.listValue ?? []
+        setStatus(.list(nodes.filter { $0["type"]?.scalarText != type.rawValue }), "conditions")
+        writeAggregate(nowUnix: nowUnix)
+        return true
+    }
+
+    /// Certificates have no aggregate (sheet §1.2); MultiKeyListeners and AccessTokens have no condition for it.
+    private mutating func writeAggregate(nowUnix: Int64) {
+        guard knownKind != .certificate else { return }
         let summary = aggregatedStatus()
         setStatus(.string(summary.status), "status")
         setStatus(.string(summary.message), "message")
-        if condition(.ready) != nil { writeCondition(.ready, .pending(summary.message), nowUnix: nowUnix) }
-        return true
+        guard knownKind != .multiKeyListener, knownKind != .accessToken else { return }
+        let aggregate: ConditionState =
+            switch summary.status {
+            case "Ready": .ready
+            case "Error": .error(summary.message)
+            default: .pending(summary.message)
+            }
+        writeCondition(.ready, aggregate, nowUnix: nowUnix)
     }
 
     @discardableResult

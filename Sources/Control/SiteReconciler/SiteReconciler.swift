@@ -37,8 +37,18 @@ package struct Reconciliation: Hashable, Sendable {
     package let errors: [ResourceKey: String]
     /// The active Site's name.
     package let siteName: String
-    /// AMQP listener names with the ports and roles other sites can link to.
+    /// Where other sites can link to, as in `Site.status.endpoints` on hosts: named `<router access>-<role>`,
+    /// grouped by router access.
     package let endpoints: [Endpoint]
+
+    /// The endpoints as Links and redemptions need them: named by role.
+    package var linkEndpoints: [Endpoint] {
+        endpoints.map { endpoint in
+            var copy = endpoint
+            copy.name = endpoint.name.hasSuffix("-edge") ? "edge" : "inter-router"
+            return copy
+        }
+    }
 }
 
 /// Why there is no configuration at all.
@@ -59,23 +69,85 @@ package enum ReconcileError: Error, Hashable, Sendable, CustomStringConvertible 
 
 /// Desired resources and host state to router configuration (sheet §4.3, §5.2), and router truth to statuses.
 package enum SiteReconciler {
-    /// The TLS profiles the resources ask for, sorted by name. The platform provides them, then reconciles.
-    package static func profileNeeds(_ resources: [Resource]) -> [ProfileNeed] { fatalError("declared only") }
+    /// Name of the local management listener.
+    package static let localListener = "skupper-local"
+    /// TLS profile of the local management listener.
+    package static let localProfile = "skupper-local-server"
+    /// CA and server Secret of a site's own link listeners.
+    package static let siteIssuer = "skupper-site-ca"
+    /// Server Secret of a site's own link listeners.
+    package static let siteServer = "skupper-site-server"
 
-    /// The configuration that the resources ask for on this host.
+    /// The TLS profiles the resources ask for, sorted by name. The platform provides them, then reconciles.
+    package static func profileNeeds(_ resources: [Resource]) -> [ProfileNeed] {
+        var needs: [String: ProfileNeed] = [:]
+        func need(_ profile: String, _ secret: String, _ purpose: ProfileNeed.Purpose, keyPair: Bool = true) {
+            guard let old = needs[profile] else {
+                needs[profile] = ProfileNeed(
+                    profile: profile, secretName: secret, purpose: purpose, needsKeyPair: keyPair)
+                return
+            }
+            // A Link and a Connector may name one Secret: the Link's need of a key covers both.
+            if keyPair, !old.needsKeyPair {
+                needs[profile] = ProfileNeed(profile: profile, secretName: secret, purpose: purpose, needsKeyPair: true)
+            }
+        }
+        need(localProfile, localProfile, .local)
+        for resource in resources.sorted(by: { $0.key < $1.key }) {
+            if let access = RouterAccess(resource) {
+                need(profile(of: access), profile(of: access), .routerAccess)
+            } else if let link = Link(resource), !link.tlsCredentials.isEmpty {
+                need("\(link.tlsCredentials)-profile", link.tlsCredentials, .link)
+            } else if let listener = Listener(resource), !listener.tlsCredentials.isEmpty {
+                need(listener.tlsCredentials, listener.tlsCredentials, .listener)
+            } else if let listener = MultiKeyListener(resource), !listener.tlsCredentials.isEmpty {
+                need(listener.tlsCredentials, listener.tlsCredentials, .listener)
+            } else if let connector = Connector(resource), !connector.tlsCredentials.isEmpty {
+                let secret = connector.tlsCredentials
+                if connector.useClientCert {
+                    need(secret, secret, .connector)
+                } else {
+                    need("\(secret)-profile", secret, .connectorAuthority, keyPair: false)
+                }
+            }
+        }
+        return needs.values.sorted { $0.profile < $1.profile }
+    }
+
+    /// The configuration that the resources ask for on this host. Resources that cannot be configured are left
+    /// out and reported in `Reconciliation.errors`.
     package static func reconcile(
         _ resources: [Resource], host: HostState
-    ) throws(ReconcileError) -> Reconciliation { fatalError("declared only") }
-
-    /// Statuses of all resources of the namespace.
-    /// - Parameter reconciliation: nil when there is no site.
-    package static func statuses(
-        _ resources: [Resource], reconciliation: Reconciliation?, observation: RouterObservation
-    ) -> [ResourceStatus] { fatalError("declared only") }
+    ) throws(ReconcileError) -> Reconciliation {
+        guard let site = activeSite(resources, host: host) else { throw .noSite }
+        var builder = ConfigurationBuilder(site: site, host: host, resources: resources)
+        return try builder.build()
+    }
 
     /// The RouterAccess `<site>` that a host makes for a Site with link access that has none of its own name
-    /// (§5.2 step 6); nil when it is not wanted.
+    /// (§5.2 step 6); nil when it is not wanted. Its certificate is signed by the Site's default issuer.
+    /// - Parameter hosts: names for the certificate.
     package static func defaultRouterAccess(_ resources: [Resource], hosts: [String]) -> RouterAccess? {
-        fatalError("declared only")
+        guard let site = resources.compactMap(Site.init).min(by: { $0.name < $1.name }), site.acceptsLinks,
+            !site.edge, !resources.contains(where: { $0.knownKind == .routerAccess && $0.name == site.name })
+        else { return nil }
+        var access = RouterAccess(name: site.name)
+        access.roles = [.init(name: "inter-router", port: 0), .init(name: "edge", port: 0)]
+        access.tlsCredentials = siteServer
+        access.generateTlsCredentials = true
+        access.issuer = site.defaultIssuer.isEmpty ? siteIssuer : site.defaultIssuer
+        access.subjectAlternativeNames = hosts
+        return access
+    }
+
+    /// The Site in force: the remembered one, else the first by name.
+    static func activeSite(_ resources: [Resource], host: HostState) -> Site? {
+        let sites = resources.compactMap(Site.init).sorted { $0.name < $1.name }
+        return sites.first { $0.name == host.activeSite } ?? sites.first
+    }
+
+    /// The sslProfile of a RouterAccess: its credentials, or its name.
+    static func profile(of access: RouterAccess) -> String {
+        access.tlsCredentials.isEmpty ? access.name : access.tlsCredentials
     }
 }
