@@ -139,7 +139,7 @@ def our_pair(folder, authority, bulk_port, small_port):
 def haproxy_pair(folder, authority, bulk_port, small_port):
     """TCP in, mutual TLS between, TCP out; the same cipher as ours, threads as HAProxy itself chooses."""
     common = """global
-    maxconn 20000
+    maxconn 4000
     ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256
     ssl-default-server-ciphersuites TLS_AES_128_GCM_SHA256
     ssl-default-bind-options ssl-min-ver TLSv1.3
@@ -178,7 +178,11 @@ backend {name}
         processes.append(Process([shutil.which("haproxy") or "/usr/sbin/haproxy", "-db", "-f", path],
                                  folder / f"{name}.log"))
     for port in entries:
-        wait_until(f"HAProxy's listener on port {port}", lambda p=port: can_connect(p), 10)
+        try:
+            wait_until(f"HAProxy's listener on port {port}", lambda p=port: can_connect(p), 10)
+        except AssertionError:
+            print("\n".join(process.log_tail() for process in processes))
+            raise
     return Case("HAProxy", *entries, processes)
 
 
@@ -230,7 +234,7 @@ def main():
                    Process([arguments.load, "serve", small_port], folder / "load.log")]
         for server in servers:
             stack.callback(server.kill)
-        wait_until("the servers", lambda: can_connect(small_port) and "listening" in servers[0].log(), 10)
+        wait_until("the servers", lambda: can_connect(small_port) and can_connect(bulk_port), 10)
         cases = [Case("loopback", bulk_port, small_port, [])]
         for start in (our_pair, haproxy_pair):
             case = start(folder, authority, bulk_port, small_port)

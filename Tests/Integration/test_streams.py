@@ -210,11 +210,15 @@ class LargeTransfers(StreamCase):
                 uploads.clear()
                 with connect(port, timeout=120) as connection:
                     connection.sendall(command)
+                    sender = threading.Thread(target=up.send, args=(connection,), daemon=True)
                     if command == b"d":
                         connection.shutdown(socket.SHUT_WR)
                     else:
-                        threading.Thread(target=up.send, args=(connection,), daemon=True).start()
+                        sender.start()
                     answer = received_digest(connection)
+                    if command != b"d":
+                        # Either direction may end first; leaving before ours has would be a reset.
+                        sender.join(120 * SLOWNESS)
                 if command in b"db":
                     self.assertEqual(answer, (LARGE_OCTETS, down_digest))
                 else:
