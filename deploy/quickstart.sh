@@ -129,6 +129,7 @@ cd "$HOME_DIR"
 
 chapter "Two sites on this host. West accepts links; east, behind its firewall, does not."
 printf '\n$ export SKUPPER_PLATFORM=linux SKUPPER_OUTPUT_PATH=%s\n' "$HOME_DIR"
+printf '$ cd %s\n' "$HOME_DIR"
 SITES+=(west)
 run skupper site create west -n west --enable-link-access
 run skupper system start -n west
@@ -142,10 +143,10 @@ wait_for 20 "site east to be Ready" site_is_ready east
 run skupper site status -n west
 
 chapter "West issues a token: a file that can be exchanged for a certificate, once, within 15 minutes."
-run skupper token issue "$HOME_DIR/west.yaml" -n west
+run skupper token issue west.yaml -n west
 
 chapter "The file goes to east by any safe way. There it is redeemed, which makes the link."
-run skupper token redeem "$HOME_DIR/west.yaml" -n east
+run skupper token redeem west.yaml -n east
 
 chapter "Sites exchange certificates, connect and find each other; the link is Pending and then Ready."
 run skupper link status -n east

@@ -35,11 +35,18 @@ class Host:
     """A data home of its own, and the skupper program used on it."""
 
     def __init__(self):
-        self.home = pathlib.Path(tempfile.mkdtemp(prefix="skupper-test-"))
-        self.files = pathlib.Path(tempfile.mkdtemp(prefix="skupper-test-"))
+        self.home = self._folder()
+        self.files = self._folder()
         self.environment = {**os.environ, "SKUPPER_PLATFORM": "linux", "SKUPPER_OUTPUT_PATH": str(self.home),
                             "PATH": f"{BIN}:{os.environ['PATH']}", "SWIFT_BACKTRACE": "enable=no"}
         self.namespaces = []
+
+    @staticmethod
+    def _folder():
+        """A folder without the underscore that tempfile likes and that `token issue` refuses in a file name."""
+        while "_" in (path := tempfile.mkdtemp(prefix="skupper-test-")):
+            os.rmdir(path)
+        return pathlib.Path(path)
 
     def run(self, *arguments, seconds=30):
         """(exit code, output) of one command."""
