@@ -498,6 +498,10 @@ class CountingProxy:
         self._server.__exit__()
         self.drop_connections()
 
+    def crossed(self, source, data):
+        """Called with all that passes; `source` is the socket that it came from."""
+        self.octets += len(data)
+
     def cut(self):
         """Resets every connection and resets each new one at once, until `mend`."""
         self.cut_off = True
@@ -541,7 +545,7 @@ class CountingProxy:
                 if not data:
                     sink.shutdown(socket.SHUT_WR)
                     return
-                self.octets += len(data)
+                self.crossed(source, data)
                 sink.sendall(data)
         except OSError:
             for end in (source, sink):

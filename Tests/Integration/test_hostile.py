@@ -12,8 +12,8 @@ import unittest
 
 from amqp_wire import (AMQP_HEADER, ATTACH, BEGIN, FLOW, SASL_HEADER, TRANSFER, Described, Peer, PeerClosed,
                        Symbol, UByte, UInt, ULong, encode, frame, open_frame, performative, sasl_init)
-from harness import (SANITIZED, SEED, SLOWNESS, Authority, MeshCase, Server, client_context, connect, echo, exchange,
-                     receive_all, receive_exactly, wait_until)
+from harness import (SANITIZED, SEED, SLOWNESS, Authority, CountingProxy, MeshCase, Server, client_context, connect, echo,
+                     exchange, receive_all, receive_exactly, wait_until)
 
 
 class HostileCase(MeshCase):
@@ -150,6 +150,45 @@ class BeforeTLS(HostileCase):
                 return receive_all(connection)
         except (ssl.SSLError, ConnectionResetError, BrokenPipeError):
             return b""
+
+
+class Capture(MeshCase):
+    class Recorder(CountingProxy):
+        """Keeps what crosses it, one byte string for each end of each connection."""
+
+        def __init__(self, target_port):
+            super().__init__(target_port)
+            self.captured = {}
+
+        def crossed(self, source, data):
+            super().crossed(source, data)
+            self.captured.setdefault(source, bytearray()).extend(data)
+
+    def test_inter_router_port_carries_tls_records_only(self):
+        server = self.keep(Server(echo))
+        near, far = self.router("near", self.authority), self.router("far", self.authority)
+        recorder = self.keep(self.Recorder(far.listen_for_routers()))
+        near.connect_to(recorder.port)
+        port = near.tcp_listener("service")
+        far.tcp_connector("service", server.port)
+        far.start()
+        near.start()
+        self.await_service(port)
+        secret = b"the secret that must not be seen" * 1000
+        self.assertEqual(exchange(port, secret), secret)
+        streams = [bytes(stream) for stream in recorder.captured.values()]
+        self.assertGreaterEqual(len(streams), 2)
+        self.assertGreater(sum(map(len, streams)), 2 * len(secret))
+        for stream in streams:
+            self.assertNotIn(secret[:32], stream)
+            at = 0
+            while at + 5 <= len(stream):
+                kind, version, length = struct.unpack(">BHH", stream[at:at + 5])
+                self.assertIn(kind, (20, 21, 22, 23), "content type of a TLS record")
+                # RFC 8446, section 5.1: 0x0301 may stand in the record of the first ClientHello only.
+                self.assertIn(version, (0x0301, 0x0303) if at == 0 else (0x0303,))
+                self.assertLessEqual(length, 16384 + 256)
+                at += 5 + length
 
 
 class AfterTLS(HostileCase):
