@@ -1,114 +1,13 @@
-"""Runs the `skupper` program as a user would: texts, exit codes, files written. No site is started here.
-
-The built programs are looked for in SKUPPER_BIN_DIR, else SKUPPER_BIN, else .build/release.
-Run: python3 Tests/Integration/test_cli.py
-"""
+"""Runs the `skupper` program as a user would: texts, exit codes, files written. No site is started here."""
 
 import json
 import os
-import shutil
 import stat
-import subprocess
 import tarfile
-import tempfile
 import unittest
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BIN = os.environ.get("SKUPPER_BIN_DIR") or os.environ.get("SKUPPER_BIN") or os.path.join(ROOT, ".build", "release")
-SKUPPER = os.path.abspath(os.path.join(BIN, "skupper"))
-
-NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])*(\.[a-z0-9]([-a-z0-9]*[a-z0-9])*)*$"
-NAMESPACE = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-FILE = r"^[A-Za-z0-9./~-]+$"
-SELECTOR = r"^[A-Za-z0-9=:./-]+$"
-HOST = "host is not valid: a valid IP address or hostname is expected"
-UNSUPPORTED = "this build supports platform linux"
-
-
-def no_match(expression):
-    return "value does not match this regular expression: " + expression
-
-
-def not_one_of(value, *options):
-    return f"value {value} not allowed. It should be one of this options: [{' '.join(options)}]"
-
-
-class Answer:
-    def __init__(self, done):
-        self.code = done.returncode
-        self.out = done.stdout.decode()
-        self.err = done.stderr.decode()
-
-    def __str__(self):
-        return f"exit {self.code}\n--- stdout\n{self.out}--- stderr\n{self.err}"
-
-
-class CommandLineTest(unittest.TestCase):
-    platform = "linux"
-
-    def setUp(self):
-        self.home = tempfile.mkdtemp(prefix="skupper-cli_")
-        self.addCleanup(shutil.rmtree, self.home, ignore_errors=True)
-
-    def skupper(self, *arguments, stdin="", **environment):
-        values = {k: v for k, v in os.environ.items() if not k.startswith(("SKUPPER_", "XDG_"))}
-        values.update(SKUPPER_OUTPUT_PATH=self.home, HOME=self.home, **environment)
-        if self.platform and "SKUPPER_PLATFORM" not in environment:
-            values["SKUPPER_PLATFORM"] = self.platform
-        done = subprocess.run(
-            [SKUPPER, *arguments], input=stdin.encode(), capture_output=True, timeout=30, env=values, cwd=self.home)
-        return Answer(done)
-
-    def ok(self, *arguments, **more):
-        answer = self.skupper(*arguments, **more)
-        self.assertEqual(answer.code, 0, f"skupper {' '.join(arguments)}: {answer}")
-        return answer
-
-    def refused(self, arguments, *texts, code=2, **more):
-        """The command fails with exactly these lines on standard output."""
-        answer = self.skupper(*arguments, **more)
-        self.assertEqual(answer.out, "".join(text + "\n" for text in texts), f"skupper {arguments}: {answer}")
-        self.assertEqual(answer.code, code, f"skupper {arguments}: {answer}")
-        return answer
-
-    def resources(self, namespace="default"):
-        return os.path.join(self.home, "namespaces", namespace, "input", "resources")
-
-    def written(self, name, namespace="default"):
-        with open(os.path.join(self.resources(namespace), name), encoding="utf-8") as file:
-            return file.read()
-
-    def put(self, name, text, namespace="default", part=("input", "resources")):
-        folder = os.path.join(self.home, "namespaces", namespace, *part)
-        os.makedirs(folder, exist_ok=True)
-        with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
-            file.write(text)
-
-
-SITE = """\
-apiVersion: skupper.io/v2alpha1
-kind: Site
-metadata:
-  name: {name}
-  namespace: {namespace}
-spec:
-  linkAccess: {access}
-"""
-
-LINK = """\
-apiVersion: skupper.io/v2alpha1
-kind: Link
-metadata:
-  name: west-1
-  namespace: default
-spec:
-  cost: 3
-  endpoints:
-  - host: 192.0.2.7
-    name: inter-router
-    port: "55671"
-  tlsCredentials: west-1
-"""
+from cli_case import (
+    FILE, HOST, LINK, NAME, NAMESPACE, SELECTOR, SITE, UNSUPPORTED, CommandLineTest, no_match, not_one_of)
 
 
 class Help(CommandLineTest):
@@ -319,7 +218,8 @@ class Site(CommandLineTest):
         self.refused(["site", "create", "west", "--wait", "never"],
                      "status is not valid: " + not_one_of("never", "ready", "configured", "none"))
         self.refused(["site", "create", "west", "--enable-link-access", "--bind-host", "-x-"], "bind " + HOST)
-        self.refused(["site", "create", "west", "--enable-link-access", "--advertise-host", "a b"], "advertised " + HOST)
+        self.refused(["site", "create", "west", "--enable-link-access", "--advertise-host", "a b"],
+                     "advertised " + HOST)
         answer = self.skupper("site", "create", "west", "--enable-link-access", "--port", "70000")
         self.assertEqual(answer.code, 2)
         self.assertIn("port is not valid: ", answer.out)
@@ -609,7 +509,8 @@ class Services:
                      f'{kind} port is not valid: strconv.Atoi: parsing "one": invalid syntax')
         self.refused([kind, "create", "--", "a", "-1"], f"{kind} port is not valid: value is not positive")
         self.refused([kind, "create", "a", "1", "--routing-key", "K_"], "routing key is not valid: " + no_match(NAME))
-        self.refused([kind, "create", "a", "1", "--type", "udp"], f"{kind} type is not valid: " + not_one_of("udp", "tcp"))
+        self.refused([kind, "create", "a", "1", "--type", "udp"],
+                     f"{kind} type is not valid: " + not_one_of("udp", "tcp"))
         self.refused([kind, "create", "a", "1", "--host", "-x-"], HOST)
         self.refused([kind, "create", "a", "1", "--tls-credentials", "T_"],
                      "tlsCredentials value is not valid: " + no_match(NAME))
@@ -624,13 +525,15 @@ class Services:
     def test_update_keeps_what_is_not_given(self):
         name = f"{self.kind.capitalize()}-backend.yaml"
         extra = "  observer: none\n" if self.kind == "listener" else "  verifyHostname: true\n"
-        self.put(name, self.document(extra="  settings:\n    own: value\n").replace("  type: tcp\n", "  type: tcp\n" + extra))
+        document = self.document(extra="  settings:\n    own: value\n")
+        self.put(name, document.replace("  type: tcp\n", "  type: tcp\n" + extra))
         before = self.written(name)
         self.ok(self.kind, "update", "backend", "--port", "9090")
         after = self.written(name)
         for line in before.splitlines():
             self.assertIn(line.replace("8080", "9090"), after.splitlines())
-        self.ok(self.kind, "update", "backend", "--host", "10.0.0.9", "--routing-key", "other", "--tls-credentials", "t")
+        self.ok(self.kind, "update", "backend", "--host", "10.0.0.9", "--routing-key", "other",
+                "--tls-credentials", "t")
         text = self.written(name)
         for line in ("  host: 10.0.0.9", "  routingKey: other", "  tlsCredentials: t", "  port: 9090", extra.rstrip()):
             self.assertIn(line, text.splitlines())

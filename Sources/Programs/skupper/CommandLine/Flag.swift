@@ -32,7 +32,9 @@ struct Flag {
         self.isHidden = hidden
     }
 
-    static func toggle(_ name: String, short: Character? = nil, default value: Bool = false, _ purpose: String) -> Flag {
+    static func toggle(
+        _ name: String, short: Character? = nil, default value: Bool = false, _ purpose: String
+    ) -> Flag {
         Flag(name, short, .toggle, value ? "true" : "false", purpose, hidden: false)
     }
 

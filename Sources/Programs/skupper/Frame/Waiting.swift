@@ -33,7 +33,8 @@ struct Waiting {
             // The status of an earlier version of the resource says nothing about this one.
             guard let seen = try files.observed(kind, name), seen.spec() == written.spec() else { return false }
             last = seen.condition(goal.condition)
-            return last?.isTrue == true
+            // The Ready condition can be that of the requirements before the change; the aggregate is computed anew.
+            return last?.isTrue == true && (goal != .ready || seen.aggregatedStatus().status == "Ready")
         }
         guard !reached else { return }
         if let last, !last.isTrue, !last.message.isEmpty {
@@ -47,7 +48,8 @@ struct Waiting {
     func disappear(_ kind: ResourceKind, _ name: String) throws {
         let gone = try until { try files.observed(kind, name) == nil }
         if !gone {
-            throw CommandFailure.failed("\(kind.rawValue) \"\(name)\" not deleted yet, check the status for more information")
+            throw CommandFailure.failed(
+                "\(kind.rawValue) \"\(name)\" not deleted yet, check the status for more information")
         }
     }
 

@@ -3,7 +3,8 @@ import SiteModel
 
 /// Where `system apply` and `system delete` read resources from: `--filename`, a file or `-`.
 struct ResourceSource {
-    static let flag = Flag.text("filename", short: "f", "the file with the resources, .yaml or .json; - is standard input")
+    static let flag = Flag.text(
+        "filename", short: "f", "the file with the resources, .yaml or .json; - is standard input")
 
     let invocation: Invocation
     /// What is done with them, for the texts: `apply` or `delete custom resources`.
@@ -25,7 +26,8 @@ struct ResourceSource {
             case nil: complaints.add("The file \"\(name)\" does not exist")
             case .directory: complaints.add("The file \"\(name)\" is a directory")
             case .file where !name.hasSuffix(".yaml") && !name.hasSuffix(".json"):
-                complaints.add("The file has an unsupported extension, it should have one of the following: .yaml, .json")
+                complaints.add(
+                    "The file has an unsupported extension, it should have one of the following: .yaml, .json")
             case .file, .other: break
             }
         }
@@ -43,7 +45,8 @@ struct ResourceSource {
         }
         return all.filter { resource in
             if resource.knownKind != nil { return true }
-            Console.note("Warning: \(resource.kind) \(resource.name) (\(resource.apiVersion)) is of no use here: left out")
+            Console.note(
+                "Warning: \(resource.kind) \(resource.name) (\(resource.apiVersion)) is of no use here: left out")
             return false
         }
     }

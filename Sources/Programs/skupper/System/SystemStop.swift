@@ -24,7 +24,8 @@ struct SystemStop: Command {
         let store = try invocation.files.requiredStore()
         guard store.exists else {
             throw CommandFailure.failed(
-                "System teardown has failed: namespace \"\(invocation.namespace)\" does not exist at \(store.layout.root)")
+                "System teardown has failed: namespace \"\(invocation.namespace)\" does not exist "
+                    + "at \(store.layout.root)")
         }
         let didRun: Bool
         do {

@@ -38,7 +38,8 @@ struct SystemUninstall: Command {
             let store = try NamespaceStore(namespace: namespace)
             let input = store.layout.inputResources
             if !isForced, Files.kind(input) == .directory, try !Files.list(input).isEmpty {
-                Console.note("Namespace \"\(namespace)\" is kept, because it has resources at \(input); --force removes it")
+                Console.note(
+                    "Namespace \"\(namespace)\" is kept, because it has resources at \(input); --force removes it")
                 continue
             }
             if store.controller != nil { Console.print("Removing active site namespace \"\(namespace)\"") }

@@ -13,7 +13,8 @@ struct TokenRedeem: Command {
                 token is read from standard input. "skupper link status" shows when the link is up.
                 """,
             example: "skupper token redeem west.yaml\nskupper token redeem - < west.yaml",
-            flags: [CommonFlags.timeout("1m0s")])
+            // Here the exchange is made by this program itself, and whoever waits at it should soon know what is wrong.
+            flags: [CommonFlags.timeout(platform == .kubernetes ? "1m0s" : "20s")])
     }
 
     private let invocation: Invocation
