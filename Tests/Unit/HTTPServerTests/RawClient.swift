@@ -156,7 +156,7 @@ final class TestCertificate {
     let key: OpaquePointer
 
     init(commonName: String) throws {
-        guard let key = EVP_EC_gen("P-256"), let certificate = X509_new() else {
+        guard let key = makeECKey("P-256"), let certificate = X509_new() else {
             throw RawClient.Failure(description: "no key")
         }
         self.key = key
@@ -194,7 +194,7 @@ final class TestCertificate {
     }
 }
 
-func EVP_EC_gen(_ curve: String) -> OpaquePointer? {
+func makeECKey(_ curve: String) -> OpaquePointer? {
     let context = EVP_PKEY_CTX_new_id(EVP_PKEY_EC, nil)
     defer { EVP_PKEY_CTX_free(context) }
     guard EVP_PKEY_keygen_init(context) == 1, EVP_PKEY_CTX_set_group_name(context, curve) == 1 else { return nil }
