@@ -522,6 +522,15 @@ class Services:
         self.ok(kind, "create", "a", "1")
         self.refused([kind, "create", "a", "2"], f"There is already a {kind} a created for namespace default")
 
+    def test_what_no_host_can_do_is_refused(self):
+        kind, title = self.kind, self.kind.capitalize()
+        self.refused([kind, "create", "a", "70000"],
+                     f'{title} "a" is not valid: port 70000 is not valid: a number from 1 to 65535 is expected')
+        self.refused([kind, "create", "a", "0"], f'{title} "a" is not valid: port is required')
+        self.ok(kind, "create", "a", "80")
+        self.refused([kind, "update", "a", "--port", "70000"],
+                     f'{title} "a" is not valid: port 70000 is not valid: a number from 1 to 65535 is expected')
+
     def test_update_keeps_what_is_not_given(self):
         name = f"{self.kind.capitalize()}-backend.yaml"
         extra = "  observer: none\n" if self.kind == "listener" else "  verifyHostname: true\n"
@@ -630,6 +639,17 @@ class Debug(CommandLineTest):
     def test_dump_of_nothing(self):
         self.refused(["debug", "dump", "a", "b"], "only one argument is allowed for this command")
         self.assertEqual(self.skupper("debug", "dump", "-n", "never").code, 1)
+
+
+class PortsOfListeners(CommandLineTest):
+    def test_one_port_has_one_listener(self):
+        self.ok("listener", "create", "b", "8080")
+        taken = 'port 8080 is already mapped for host "0.0.0.0"'
+        for name in ("a", "c"):
+            self.refused(["listener", "create", name, "8080"], f'Listener "{name}" is not valid: {taken}')
+            self.ok("listener", "create", name, "8080", "--host", f"127.0.0.{ord(name)}")
+        self.refused(["listener", "update", "a", "--host", "0.0.0.0"], f'Listener "a" is not valid: {taken}')
+        self.ok("listener", "update", "b", "--routing-key", "other")
 
 
 class System(CommandLineTest):

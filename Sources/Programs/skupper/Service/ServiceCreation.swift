@@ -33,6 +33,7 @@ struct ServiceCreation {
         CommonFlags.checkWait(invocation.flags, &complaints)
         resource = Resource(kind: noun.kind, name: name, namespace: invocation.namespace)
         fields.fill(&resource, port: port)
+        try HostRules.check(resource, invocation, &complaints)
         return complaints.texts
     }
 

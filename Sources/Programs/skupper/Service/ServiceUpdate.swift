@@ -40,6 +40,7 @@ struct ServiceUpdate {
         CommonFlags.checkTimeout(invocation.flags, &complaints)
         CommonFlags.checkWait(invocation.flags, &complaints)
         fields.change(&resource)
+        try HostRules.check(resource, invocation, &complaints)
         return complaints.texts
     }
 
