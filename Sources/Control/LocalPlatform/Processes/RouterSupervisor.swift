@@ -105,6 +105,11 @@ package final class RouterSupervisor {
         unlink(pidFile)
     }
 
+    /// Asks the process to end, without waiting; `stop` is to follow.
+    package func terminate() {
+        if case .running(let identity, _, _) = state, identity.isRunning { kill(identity.pid, SIGTERM) }
+    }
+
     /// Leaves the process running for the next controller.
     package func release() { state = .idle }
 

@@ -14,6 +14,14 @@ package enum RouterLocator {
         try find("skupper-controller", variable: "SKUPPER_CONTROLLER")
     }
 
+    /// Path of the running program.
+    package static func thisProgram() throws(LocalError) -> String {
+        var buffer = [CChar](repeating: 0, count: 4096)
+        let count = readlink("/proc/self/exe", &buffer, buffer.count - 1)
+        guard count > 0 else { throw .system("cannot read", path: "/proc/self/exe", error: errno) }
+        return String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
     private static func find(_ name: String, variable: String) throws(LocalError) -> String {
         if let value = getenv(variable).map({ String(cString: $0) }), !value.isEmpty {
             guard isProgram(value) else {
@@ -39,10 +47,7 @@ package enum RouterLocator {
     }
 
     private static func ownFolder() -> String? {
-        var buffer = [CChar](repeating: 0, count: 4096)
-        let count = readlink("/proc/self/exe", &buffer, buffer.count - 1)
-        guard count > 0 else { return nil }
-        let path = String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        guard let path = try? thisProgram() else { return nil }
         return path.lastIndex(of: "/").map { String(path[..<$0]) }
     }
 }

@@ -1,0 +1,3 @@
+import Glibc
+
+exit(ControllerCommand.run(Array(CommandLine.arguments.dropFirst())))
