@@ -1,0 +1,161 @@
+import AMQPCodec
+import CLibuv
+import Glibc
+
+extension AMQPConnection {
+    /// Octets in our queues above which producers pause.
+    static let congestedAbove = 512 * 1024
+    /// Octets below which they go on.
+    static let relievedBelow = 128 * 1024
+    /// A TLS record's worth of small frames.
+    private static let gatherLimit = 16384
+    /// Encrypted octets that are written at once instead of at the end of the loop turn, so that they are still in cache.
+    private static let writeThrough = 128 * 1024
+
+    var queuedOctets: Int { (tls?.output.count ?? 0) + plainOutput.count }
+    var isCongested: Bool { queuedOctets > AMQPConnection.congestedAbove }
+
+    /// Sends a complete control frame.
+    func send(_ frame: [UInt8]) {
+        frame.withUnsafeBytes { append($0.baseAddress!, $0.count) }
+    }
+
+    /// Queues octets, gathering small pieces into one record.
+    func append(_ bytes: UnsafeRawPointer, _ count: Int) {
+        guard phase != .closed else { return }
+        if gather == nil { gather = worker.pool.take() }
+        let slab = gather!
+        if slab.end + count > AMQPConnection.gatherLimit {
+            sealGathered()
+            if count > AMQPConnection.gatherLimit { return seal(bytes, count) }
+            gather = worker.pool.take()
+        }
+        let target = gather!
+        (target.memory + target.end).copyMemory(from: bytes, byteCount: count)
+        target.end += count
+        markDirty()
+    }
+
+    /// Room for `count` octets directly in the gathering buffer, so that a frame head is written once. Commit with
+    /// ``commit(_:)``.
+    func reserve(_ count: Int) -> UnsafeMutableRawPointer {
+        if let slab = gather, slab.end + count > AMQPConnection.gatherLimit { sealGathered() }
+        if gather == nil { gather = worker.pool.take() }
+        markDirty()
+        return gather!.memory + gather!.end
+    }
+
+    func commit(_ count: Int) { gather!.end += count }
+
+    /// Octets that would be copied into the gathering buffer rather than encrypted in place.
+    func fitsGather(_ count: Int) -> Bool { count <= 4096 }
+
+    /// Encrypts octets where they lie, after what was gathered before them.
+    func appendLarge(_ bytes: UnsafeRawPointer, _ count: Int) {
+        guard phase != .closed else { return }
+        sealGathered()
+        seal(bytes, count)
+        markDirty()
+        if queuedOctets >= AMQPConnection.writeThrough { writeSocket() }
+    }
+
+    private func sealGathered() {
+        guard let slab = gather else { return }
+        gather = nil
+        if slab.end > 0 { seal(slab.memory, slab.end) }
+        slab.end = 0
+        worker.pool.give(slab)
+    }
+
+    private func seal(_ bytes: UnsafeRawPointer, _ count: Int) {
+        octetsOut += count
+        if let tls {
+            if tls.isEstablished, !tls.write(bytes, count) { worker.closeSoon(self, reason: "TLS write failed") }
+        } else {
+            plainOutput.append(bytes, count, pool: worker.pool)
+        }
+    }
+
+    func markDirty() {
+        guard !isDirty else { return }
+        isDirty = true
+        worker.dirty.append(self)
+    }
+
+    /// End of the loop turn: encrypt what was gathered and write.
+    func flush() {
+        isDirty = false
+        guard phase != .closed else { return }
+        sealGathered()
+        if queuedOctets > 0 { writeSocket() }
+    }
+
+    /// Writes as much as the kernel takes; asks for writability when it does not take all.
+    func writeSocket() {
+        guard let descriptor = poll?.descriptor else { return }
+        let queued = queuedOctets
+        while queuedOctets > 0 {
+            let written = gatherWrite(descriptor)
+            if written > 0 {
+                lastSent = worker.now
+                if tls != nil { tls!.output.drop(written, pool: worker.pool) } else { plainOutput.drop(written, pool: worker.pool) }
+                continue
+            }
+            if written < 0, errno == EINTR { continue }
+            if written < 0, errno != EAGAIN {
+                return worker.closeSoon(self, reason: "write: \(Sockets.text(errno))")
+            }
+            break
+        }
+        poll?.watch(read: true, write: queuedOctets > 0)
+        if queued > 0, queuedOctets < AMQPConnection.relievedBelow, !blocked.isEmpty { worker.resumeSoon(self) }
+    }
+
+    private func gatherWrite(_ descriptor: Int32) -> Int {
+        withUnsafeTemporaryAllocation(of: iovec.self, capacity: 32) { vectors in
+            var used = 0
+            let add = { (pointer: UnsafeMutableRawPointer, count: Int) in
+                vectors[used] = iovec(iov_base: pointer, iov_len: count)
+                used += 1
+            }
+            if tls != nil { tls!.output.forEachRun(limit: 32, add) } else { plainOutput.forEachRun(limit: 32, add) }
+            return writev(descriptor, vectors.baseAddress, Int32(used))
+        }
+    }
+
+    /// The socket or a session has room again: blocked deliveries go on, each a quantum at a time so that none starves.
+    func resumeBlocked() {
+        var turn = blocked
+        blocked = []
+        while !turn.isEmpty {
+            var again: [OutgoingDelivery] = []
+            for (index, delivery) in turn.enumerated() {
+                if isCongested {
+                    blocked.append(contentsOf: turn[index...])
+                    blocked.append(contentsOf: again)
+                    return
+                }
+                switch delivery.pump(quantum: 65536) {
+                case .drained: break
+                case .more: again.append(delivery)
+                case .noWindow: blocked.append(delivery)
+                }
+            }
+            turn = again
+        }
+    }
+
+    /// Sends a close with an error, if the AMQP layer has got that far. The caller cuts the connection afterwards.
+    func sendClose(_ error: AMQPError?) {
+        guard phase == .frames, machine.state == .opened || machine.state == .openSent || machine.state == .closeRcvd else {
+            return
+        }
+        send(encodeFrame(channel: 0) { Close(error: error).encode(into: &$0) })
+        if machine.state == .closeRcvd {
+            try? machine.apply(.closeSent)
+        } else {
+            try? machine.apply(error == nil ? .closeSent : .discardSent)
+        }
+        flush()
+    }
+}

@@ -1,0 +1,155 @@
+import AMQPCodec
+import AMQPEndpoints
+
+extension AMQPConnection {
+    /// Sessions a peer may open at once.
+    private static let sessionMaximum = 2048
+
+    /// Begins a session of ours.
+    func beginSession(_ purpose: Session.Purpose) -> Session {
+        let session = makeSession(purpose)
+        sendBegin(session, remoteChannel: nil)
+        return session
+    }
+
+    private func makeSession(_ purpose: Session.Purpose) -> Session {
+        let channel = sessions.firstIndex { $0 == nil } ?? sessions.count
+        if channel == sessions.count { sessions.append(nil) }
+        let session = Session(
+            connection: self, localChannel: UInt16(channel), purpose: purpose, incomingWindow: settings.sessionFrames)
+        sessions[channel] = session
+        return session
+    }
+
+    private func sendBegin(_ session: Session, remoteChannel: UInt16?) {
+        let begin = Begin(
+            remoteChannel: remoteChannel, nextOutgoingID: 0, incomingWindow: session.machine.incomingWindow,
+            outgoingWindow: 2_147_483_647, handleMax: 2_147_483_647)
+        send(encodeFrame(channel: session.localChannel) { begin.encode(into: &$0) })
+        try? session.machine.apply(.beginSent)
+    }
+
+    func received(_ begin: Begin, channel: UInt16) throws {
+        guard Int(channel) <= 32767 else {
+            throw EndpointError(.connection, "amqp:not-allowed", "begin on channel \(channel), above channel-max")
+        }
+        while sessionsByRemoteChannel.count <= Int(channel) { sessionsByRemoteChannel.append(nil) }
+        guard sessionsByRemoteChannel[Int(channel)] == nil else {
+            throw EndpointError(.connection, "amqp:connection:framing-error", "second begin on channel \(channel)")
+        }
+        let session: Session
+        if let local = begin.remoteChannel {
+            guard Int(local) < sessions.count, let ours = sessions[Int(local)], ours.remoteChannel == nil else {
+                throw EndpointError(.connection, "amqp:not-allowed", "begin answers channel \(local), which waits for none")
+            }
+            session = ours
+            try session.machine.apply(.beginReceived)
+        } else {
+            guard sessions.count < AMQPConnection.sessionMaximum else {
+                throw EndpointError(.connection, "amqp:resource-limit-exceeded", "more than \(AMQPConnection.sessionMaximum) sessions")
+            }
+            session = makeSession(.remote)
+            try session.machine.apply(.beginReceived)
+        }
+        session.remoteChannel = channel
+        sessionsByRemoteChannel[Int(channel)] = session
+        session.machine.remoteBegan(nextOutgoingID: begin.nextOutgoingID, incomingWindow: begin.incomingWindow)
+        if begin.remoteChannel == nil { sendBegin(session, remoteChannel: channel) }
+        resumeIfPossible()
+    }
+
+    func received(_ end: End, channel: UInt16) throws {
+        let session = try session(channel)
+        try session.machine.apply(.endReceived)
+        if session.machine.state == .endRcvd {
+            send(encodeFrame(channel: session.localChannel) { End(error: nil).encode(into: &$0) })
+            try session.machine.apply(.endSent)
+        }
+        remove(session)
+    }
+
+    func remove(_ session: Session) {
+        if let remote = session.remoteChannel, Int(remote) < sessionsByRemoteChannel.count {
+            sessionsByRemoteChannel[Int(remote)] = nil
+        }
+        if Int(session.localChannel) < sessions.count { sessions[Int(session.localChannel)] = nil }
+        if streamingSession === session { streamingSession = nil }
+        if endpointSession === session { endpointSession = nil }
+        idleStreamingLinks.removeAll { $0.session === session }
+        session.endDeliveries()
+        if session.purpose == .control || controlSender?.session === session || controlReceiver?.session === session {
+            close("peer ended the control session")
+        }
+    }
+
+    func resumeIfPossible() {
+        if !blocked.isEmpty, !isCongested { worker.resumeSoon(self) }
+    }
+}
+
+extension Session {
+    /// Ends this session with an error of the peer's making; the connection lives on.
+    func fail(_ error: EndpointError) {
+        let connection = connection
+        Log.write(.server, .error, "[C\(connection.ref.id)] \(connection.peerText): \(error.condition): \(error.detail); ending the session")
+        guard machine.state == .mapped else { return connection.fail(error) }
+        connection.send(
+            encodeFrame(channel: localChannel) {
+                End(error: AMQPError(condition: error.condition, description: error.detail)).encode(into: &$0)
+            })
+        try? machine.apply(.discardSent)
+        let deliveries = self
+        deliveries.endDeliveries()
+        if purpose == .control || purpose != .remote && purpose != .streaming && purpose != .endpoint {
+            connection.close("protocol violation by the peer: \(error.condition): \(error.detail)")
+        }
+    }
+
+    /// Sends the session's and, with a link, the link's flow state.
+    func sendFlow(_ link: Link? = nil) {
+        machine.refreshIncomingWindow()
+        var flow = Flow(
+            nextIncomingID: machine.nextIncomingID, incomingWindow: machine.incomingWindow,
+            nextOutgoingID: machine.nextOutgoingID, outgoingWindow: 2_147_483_647)
+        if remoteChannel == nil { flow.nextIncomingID = nil }
+        if let link {
+            flow.handle = link.localHandle
+            flow.deliveryCount = link.machine.deliveryCount
+            flow.linkCredit = link.machine.credit
+        }
+        connection.send(encodeFrame(channel: localChannel) { flow.encode(into: &$0) })
+    }
+
+    func received(_ flow: Flow) throws {
+        guard machine.state == .mapped else { return }
+        try machine.flowReceived(nextIncomingID: flow.nextIncomingID, incomingWindow: flow.incomingWindow)
+        if let handle = flow.handle {
+            guard let link = remoteLinks[handle] else {
+                throw EndpointError(.session, "amqp:session:unattached-handle", "flow for handle \(handle), which is not attached")
+            }
+            if link.role == .sender {
+                link.machine.flowReceived(
+                    deliveryCount: flow.deliveryCount, linkCredit: flow.linkCredit ?? 0, drain: flow.drain)
+                link.creditArrived()
+            }
+        }
+        connection.resumeIfPossible()
+    }
+
+    func received(_ disposition: Disposition) throws {
+        let last = disposition.last ?? disposition.first
+        guard last &- disposition.first < 1 << 20 else {
+            throw EndpointError(.session, "amqp:invalid-field", "disposition from \(disposition.first) to \(last)")
+        }
+        var id = disposition.first
+        while true {
+            if disposition.role == .receiver {
+                outgoing[id]?.dispositionReceived(disposition.state, settled: disposition.settled)
+            } else {
+                incoming[id]?.settledByPeer(disposition.state, settled: disposition.settled)
+            }
+            if id == last { break }
+            id &+= 1
+        }
+    }
+}

@@ -1,0 +1,262 @@
+import AMQPCodec
+import AMQPEndpoints
+import CLibuv
+import Glibc
+
+/// One AMQP connection: socket, TLS, SASL, and the AMQP endpoints on top. Owned by one loop for its whole life.
+///
+/// Bytes come in through ``socketReady(readable:writable:failed:)``, are decrypted into the loop's plaintext buffer and cut
+/// into frames there (`AMQPConnection+Input.swift`). Payload is handed on in place; only an incomplete frame head is kept.
+/// Frames go out through `AMQPConnection+Output.swift`, small ones gathered into full TLS records.
+final class AMQPConnection: EventTarget {
+    /// How far the layers have got.
+    enum Phase { case connecting, tls, saslHeader, sasl, amqpHeader, frames, closed }
+
+    unowned let worker: Worker
+    let ref: ConnectionRef
+    let settings: ConnectionSettings
+    /// Remote address as text.
+    let peerText: String
+    var poll: SocketPoll?
+    var phase: Phase
+    var tls: TLSSession?
+    var serverSASL: SASLServer?
+    var clientSASL: SASLClient?
+    var machine = ConnectionMachine()
+    var mechanism = ""
+
+    // Input
+    /// Bytes of an incomplete frame head or non-transfer frame, put in front of the next read.
+    var residue: [UInt8] = []
+    /// Payload octets of the current transfer frame that have not arrived yet.
+    var payloadLeft = 0
+    /// Where the current frame's payload goes.
+    var payloadDelivery: IncomingDelivery?
+    var payloadLink: Link?
+    var payloadMore = false
+    var payloadAborted = false
+    var lastReceived: Int64 = 0
+    var octetsIn = 0
+
+    // Output
+    /// Small frames gathered for one TLS record; taken from the pool while it holds anything.
+    var gather: Slab?
+    /// Without TLS: bytes waiting for the socket. With TLS they wait in the session's queue.
+    var plainOutput = SlabQueue()
+    var isDirty = false
+    var lastSent: Int64 = 0
+    var octetsOut = 0
+    /// Deliveries that hold octets or a paused producer because the socket or a session window was full.
+    var blocked: [OutgoingDelivery] = []
+
+    // Endpoints
+    var remoteOpen: Open?
+    var peerMaxFrame = 512
+    var peerHeartbeat: Int64 = 0
+    var effectiveRole: ConnectionRole
+    var sessions: [Session?] = []
+    var sessionsByRemoteChannel: [Session?] = []
+    var controlSender: Link?
+    var controlReceiver: Link?
+    var dataSenders: [Link] = []
+    var dataReceiverCount = 0
+    var isControlReported = false
+    var streamingSession: Session?
+    var endpointSession: Session?
+    var idleStreamingLinks: [Link] = []
+    var waitingStreams: [OutgoingDelivery] = []
+    var waitingHead = 0
+    var streamingLinksAttaching = 0
+    var nextTag: UInt64 = 0
+    var openedAt: Int64 = 0
+    var startedAt: Int64
+    var closeReason: String?
+    var closingAt: Int64 = 0
+
+    init(worker: Worker, id: UInt64, settings: ConnectionSettings, peerText: String) {
+        self.worker = worker
+        self.settings = settings
+        self.peerText = peerText
+        ref = ConnectionRef(worker: worker.index, id: id)
+        phase = .connecting
+        effectiveRole = settings.role
+        startedAt = worker.now
+        lastReceived = startedAt
+        lastSent = startedAt
+    }
+
+    /// Takes over a connected or connecting socket and starts the layers.
+    func start(descriptor: Int32, connected: Bool) {
+        poll = SocketPoll(loop: worker.loop, descriptor: descriptor, target: self)
+        guard poll != nil else {
+            Glibc.close(descriptor)
+            return close("cannot watch the socket: out of descriptors or memory")
+        }
+        if connected {
+            transportReady()
+        } else {
+            poll?.watch(read: false, write: true)
+        }
+    }
+
+    override func socketReady(readable: Bool, writable: Bool, failed: Bool) {
+        if phase == .closed { return }
+        if phase == .connecting {
+            guard let descriptor = poll?.descriptor else { return }
+            let code = Sockets.pendingError(descriptor)
+            guard code == 0 else { return close("connect \(peerText): \(Sockets.text(code))") }
+            return transportReady()
+        }
+        if readable { readSocket() }
+        if phase != .closed, writable { writeSocket() }
+        if failed, phase != .closed { close("socket error") }
+    }
+
+    /// TCP is established: start TLS, or SASL at once.
+    private func transportReady() {
+        if let descriptor = poll?.descriptor { Sockets.set(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, 1) }
+        poll?.watch(read: true, write: false)
+        lastReceived = worker.now
+        guard let context = settings.tls else { return startSASL() }
+        if !settings.isConnector, !settings.requireTLS, !settings.authenticatePeer {
+            phase = .tls  // the first octet tells TLS from clear text
+            return
+        }
+        startTLS(context)
+    }
+
+    func startTLS(_ context: TLSContext) {
+        phase = .tls
+        do {
+            tls = try TLSSession(
+                context: context, server: !settings.isConnector, serverName: settings.isConnector ? settings.host : nil,
+                verifyName: settings.verifyHostname, pool: worker.pool)
+        } catch {
+            return close(error.text)
+        }
+        if settings.isConnector { continueHandshake() }
+    }
+
+    func continueHandshake() {
+        guard let tls else { return }
+        switch tls.handshake() {
+        case nil: break
+        case .success: startSASL()
+        case .failure(let failure):
+            markDirty()
+            flush()
+            return close("TLS handshake: \(failure.text)")
+        }
+        markDirty()
+    }
+
+    private func startSASL() {
+        phase = .saslHeader
+        let verified = tls?.peerSubject != nil
+        if settings.isConnector {
+            var machine = SASLClient(
+                allowed: settings.saslMechanisms, hasCertificate: tls != nil && settings.tls?.hasCertificate == true)
+            let effects = machine.start()
+            clientSASL = machine
+            perform(effects)
+        } else {
+            serverSASL = SASLServer(mechanisms: offeredMechanisms(verified: verified), hasVerifiedCertificate: verified)
+        }
+    }
+
+    private func offeredMechanisms(verified: Bool) -> [String] {
+        let allowed = settings.saslMechanisms.isEmpty ? ["EXTERNAL", "ANONYMOUS"] : settings.saslMechanisms
+        return allowed.filter { name in
+            switch name {
+            case "EXTERNAL": verified
+            case "ANONYMOUS": !settings.authenticatePeer
+            default: false
+            }
+        }
+    }
+
+    /// Every tick: handshake and idle time-outs, heartbeats.
+    func tick(now: Int64) {
+        switch phase {
+        case .closed: return
+        case .frames where machine.state == .opened:
+            if settings.idleTimeoutMilliseconds > 0, now - lastReceived > settings.idleTimeoutMilliseconds {
+                sendClose(AMQPError(condition: "amqp:resource-limit-exceeded", description: "local-idle-timeout expired"))
+                return close("nothing received for \(settings.idleTimeoutMilliseconds) ms (idle time-out)")
+            }
+            if peerHeartbeat > 0, now - lastSent >= peerHeartbeat {
+                let empty: [UInt8] = [0, 0, 0, 8, 2, 0, 0, 0]
+                send(empty)
+            }
+        default:
+            if closingAt > 0, now - closingAt > 2000 { return close(closeReason ?? "peer did not answer our close") }
+            if now - startedAt > settings.handshakeTimeoutMilliseconds, closingAt == 0 {
+                close("no AMQP open within \(settings.handshakeTimeoutMilliseconds) ms (reached: \(phase))")
+            }
+        }
+    }
+
+    /// Cuts the connection. Deliveries in progress are aborted or released; the control thread is told why.
+    func close(_ reason: String) {
+        guard phase != .closed else { return }
+        let wasOpen = openedAt > 0
+        phase = .closed
+        let why = closeReason ?? reason
+        poll.take()?.close()
+        payloadDelivery = nil
+        payloadLink = nil
+        endAllDeliveries()
+        if let gather { worker.pool.give(gather) }
+        gather = nil
+        plainOutput.removeAll(pool: worker.pool)
+        tls?.output.removeAll(pool: worker.pool)
+        worker.connectionClosed(self, reason: why, wasOpen: wasOpen)
+    }
+
+    /// The peer broke the protocol: say so in a close frame where AMQP is up, then cut.
+    func fail(_ error: EndpointError) {
+        Log.write(.server, .error, "[C\(ref.id)] \(peerText): \(error.condition): \(error.detail); closing the connection")
+        sendClose(AMQPError(condition: error.condition, description: error.detail))
+        close("protocol violation by the peer: \(error.condition): \(error.detail)")
+    }
+
+    func fail(_ error: DecodeError) {
+        fail(EndpointError(.connection, "amqp:decode-error", "undecodable frame: \(error)"))
+    }
+
+    private func endAllDeliveries() {
+        let open = sessions
+        sessions = []
+        sessionsByRemoteChannel = []
+        let waiting = waitingStreams.dropFirst(waitingHead)
+        waitingStreams = []
+        waitingHead = 0
+        blocked = []
+        idleStreamingLinks = []
+        for case let session? in open { session.endDeliveries() }
+        for delivery in waiting { delivery.linkLost() }
+    }
+}
+
+extension Session {
+    /// The session is gone: what was arriving is aborted, what was leaving is given back.
+    func endDeliveries() {
+        let arriving = incoming
+        let leaving = outgoing
+        incoming = [:]
+        outgoing = [:]
+        let links = Array(localLinks.values)
+        localLinks = [:]
+        remoteLinks = [:]
+        for (_, delivery) in arriving { delivery.linkLost() }
+        for link in links {
+            if let receiving = link.receiving { receiving.linkLost() }
+            link.receiving = nil
+            for delivery in link.waiting { delivery.linkLost() }
+            link.waiting = []
+            link.sending = nil
+            connection.worker.linkGone(link, connection: connection)
+        }
+        for (_, delivery) in leaving { delivery.linkLost() }
+    }
+}

@@ -1,0 +1,60 @@
+/// What a connection is for. Local configuration decides; only the data role is announced in Open.
+enum ConnectionRole: String, Sendable {
+    case normal
+    case interRouter = "inter-router"
+    case interRouterData = "inter-router-data"
+    case edge
+    case routeContainer = "route-container"
+
+    /// Router annotations travel on these connections; towards clients they are stripped.
+    var carriesAnnotations: Bool { self == .interRouter || self == .interRouterData || self == .edge }
+}
+
+/// Everything a loop needs to run one AMQP connection; decided when it is opened and never changed.
+struct ConnectionSettings: Sendable {
+    var role: ConnectionRole
+    /// Name of the listener or connector entity.
+    var entity: String
+    var isConnector: Bool
+    /// Connector: host to dial and to verify. Listener: empty.
+    var host: String
+    var port: String
+    var cost: Int
+    var maxFrameSize: Int
+    var sessionFrames: UInt32
+    var idleTimeoutMilliseconds: Int64
+    var linkCapacity: UInt32
+    var saslMechanisms: [String]
+    var authenticatePeer: Bool
+    var requireTLS: Bool
+    var verifyHostname: Bool
+    var tls: TLSContext?
+    /// Milliseconds until Open must have arrived.
+    var handshakeTimeoutMilliseconds: Int64
+    /// Shared by the control and data connections of one connector.
+    var groupCorrelator: String?
+    /// Listener of role inter-router or edge: id of its telemetry record.
+    var accessID: String?
+
+    /// Largest frame we accept, bounded by the loop's plaintext buffer.
+    static let largestFrame = 65536
+}
+
+/// What the control thread knows of one open connection.
+struct ConnectionInfo: Sendable {
+    var ref: ConnectionRef
+    var role: ConnectionRole
+    var entity: String
+    var isConnector: Bool
+    var container: String
+    var host: String
+    var cost: Int
+    var groupCorrelator: String?
+    var peerTrunking: Bool
+    var user: String?
+    var mechanism: String
+    var tlsProtocol: String?
+    var tlsCipher: String?
+    var properties: [(key: String, value: String)]
+    var openedMilliseconds: Int64
+}

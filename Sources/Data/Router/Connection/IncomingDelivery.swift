@@ -1,0 +1,254 @@
+import AMQPCodec
+import AMQPEndpoints
+
+extension AMQPConnection {
+    /// A transfer's head. Its payload follows through ``IncomingDelivery/receive(_:_:)``, in pieces as it arrives.
+    func received(_ transfer: Transfer, channel: UInt16, payload: Int) throws {
+        payloadLeft = payload
+        payloadDelivery = nil
+        payloadLink = nil
+        if machine.state == .discarding || machine.state == .closeSent { return }
+        guard machine.acceptsFrames else {
+            throw EndpointError(.connection, "amqp:connection:framing-error", "transfer before open (state \(machine.state))")
+        }
+        let session = try session(channel)
+        if session.machine.state != .mapped { return }
+        do {
+            if try session.machine.transferReceived() { session.sendFlow() }
+            guard let link = session.remoteLinks[transfer.handle], link.role == .receiver else {
+                throw EndpointError(.session, "amqp:session:unattached-handle", "transfer on handle \(transfer.handle), which receives nothing")
+            }
+            if link.machine.state == .detachSent { return }
+            let delivery = try link.receiving ?? start(transfer, on: link)
+            if let id = transfer.deliveryID, id != delivery.id {
+                throw EndpointError(.session, "amqp:invalid-field", "transfer of delivery \(id) inside delivery \(delivery.id)")
+            }
+            if transfer.settled == true { delivery.isSettled = true }
+            payloadDelivery = delivery
+            payloadLink = link
+            payloadMore = transfer.more
+            payloadAborted = transfer.aborted
+        } catch let error as EndpointError where error.scope != .connection {
+            return session.fail(error)
+        }
+        if payload == 0 { endOfTransferFrame() }
+    }
+
+    private func start(_ transfer: Transfer, on link: Link) throws -> IncomingDelivery {
+        guard let id = transfer.deliveryID else {
+            throw EndpointError(.session, "amqp:invalid-field", "first transfer of a delivery without delivery-id")
+        }
+        if let format = transfer.messageFormat, format != 0 {
+            throw EndpointError(.link, "amqp:not-implemented", "message-format \(format)")
+        }
+        try link.machine.deliveryReceived()
+        link.statistics.deliveries += 1
+        let delivery = IncomingDelivery(connection: self, link: link, id: id)
+        link.receiving = delivery
+        if transfer.settled != true { link.session.incoming[id] = delivery }
+        return delivery
+    }
+
+    /// The frame's payload is all in.
+    func endOfTransferFrame() {
+        guard let delivery = payloadDelivery, let link = payloadLink else { return }
+        payloadDelivery = nil
+        payloadLink = nil
+        if payloadAborted {
+            link.receiving = nil
+            delivery.abortReceived()
+        } else if !payloadMore {
+            link.receiving = nil
+            delivery.completed()
+        }
+    }
+}
+
+/// A delivery that arrives on one of our AMQP links: the producer side of its way through this router.
+///
+/// The head is collected until the address is known; then a consumer is chosen once and all further octets go to it.
+final class IncomingDelivery: DeliveryEnd {
+    unowned let connection: AMQPConnection
+    unowned let link: Link
+    let id: UInt32
+    /// The peer has settled it: no outcome is owed.
+    var isSettled = false
+    /// The last transfer frame has been received.
+    private(set) var isComplete = false
+    private var head: [UInt8] = []
+    private var consumer: DeliveryEnd?
+    /// A terminal state decided before the message was complete; sent again, settled, after the last frame.
+    private var decided: DeliveryState?
+    private var isDone = false
+    /// A link was lost or the delivery was aborted.
+    private var isEnded = false
+    private let returnsCreditOnSettlement: Bool
+    /// More frames of this message are still to come.
+    var isLong: Bool { connection.payloadDelivery === self && connection.payloadMore }
+
+    /// Octets of head after which an address must be known.
+    private static let headMaximum = 65536
+
+    init(connection: AMQPConnection, link: Link, id: UInt32) {
+        self.connection = connection
+        self.link = link
+        self.id = id
+        switch link.kind {
+        case .control, .data: returnsCreditOnSettlement = false
+        case .streaming: returnsCreditOnSettlement = connection.effectiveRole != .interRouter
+        case .producer, .consumer: returnsCreditOnSettlement = true
+        }
+    }
+
+    // MARK: From the connection
+
+    /// Octets of the message, in place.
+    func receive(_ bytes: UnsafeMutableRawPointer, _ count: Int) {
+        if decided != nil || isEnded { return }
+        if let consumer { return consumer.deliver(bytes, count, headroom: false) }
+        if head.isEmpty {
+            scan(bytes, count, complete: false, kept: false)
+        } else {
+            head.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
+            scanKept(complete: false)
+        }
+    }
+
+    private func scanKept(complete: Bool) {
+        var bytes = head
+        bytes.withUnsafeMutableBytes { buffer in
+            // An empty array has no address; the scanner still wants one.
+            guard let base = buffer.baseAddress else { return reject("amqp:decode-error", "empty message") }
+            scan(base, buffer.count, complete: complete, kept: true)
+            connection.worker.flushStreams()  // `bytes` ends here
+        }
+    }
+
+    private func scan(_ bytes: UnsafeMutableRawPointer, _ count: Int, complete: Bool, kept: Bool) {
+        do {
+            switch try MessageHead.scan(UnsafeRawBufferPointer(start: bytes, count: count), complete: complete) {
+            case .needMore:
+                guard count < IncomingDelivery.headMaximum, !complete else {
+                    return reject("amqp:decode-error", "message head longer than \(IncomingDelivery.headMaximum) octets or cut short")
+                }
+                if !kept { head.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count)) }
+            case .head(let parsed):
+                head = []
+                route(parsed, bytes, count)
+            }
+        } catch {
+            reject(error == .missingField("router annotations") ? "amqp:invalid-field" : "amqp:decode-error", "\(error)")
+        }
+    }
+
+    private func route(_ parsed: MessageHead, _ bytes: UnsafeMutableRawPointer, _ count: Int) {
+        if !returnsCreditOnSettlement { link.replenish() }
+        let route = connection.worker.route(self, link: link, head: parsed)
+        switch route {
+        case .stream(let end):
+            consumer = end
+            let start = parsed.afterNullBody ?? parsed.bodyOffset
+            if count > start { end.deliver(bytes + start, count - start, headroom: false) }
+        case .message(let end):
+            consumer = end
+            end.deliver(bytes + parsed.bareOffset, count - parsed.bareOffset, headroom: false)
+        case .refused(let state):
+            update(state, settled: true)
+        }
+    }
+
+    private func reject(_ condition: String, _ text: String) {
+        update(.rejected(AMQPError(condition: condition, description: text)), settled: true)
+    }
+
+    /// The last frame is in.
+    func completed() {
+        isComplete = true
+        if isEnded { return }
+        if consumer == nil, decided == nil { scanKept(complete: true) }
+        if let decided {
+            settle(decided)
+            return
+        }
+        consumer?.finish(settled: isSettled)
+        if isSettled { done() }
+    }
+
+    /// The peer gave the delivery up.
+    func abortReceived() {
+        guard !isEnded else { return }
+        isEnded = true
+        isComplete = true
+        consumer?.abort()
+        if !isDone { done() }
+    }
+
+    /// Link, session or connection are gone.
+    func linkLost() {
+        guard !isEnded else { return }
+        isEnded = true
+        let end = consumer
+        consumer = nil
+        if !isComplete { end?.abort() } else { end?.settledByProducer(.modified(failed: true, undeliverableHere: false)) }
+        isDone = true
+    }
+
+    /// A disposition of the sending peer.
+    func settledByPeer(_ state: DeliveryState?, settled: Bool) {
+        guard settled, !isDone else { return }
+        isSettled = true
+        let end = consumer
+        if isComplete { done() }
+        end?.settledByProducer(state ?? .accepted)
+    }
+
+    // MARK: From the consumer
+
+    override func update(_ state: DeliveryState?, settled: Bool) {
+        guard !isDone, !isEnded else { return }
+        if isSettled {
+            // The peer wants no outcome; a refusal only means that the rest is thrown away.
+            if let state, state.isTerminal, !isComplete { decided = state }
+            if settled, isComplete { done() }
+            return
+        }
+        if let state, !state.isTerminal {
+            if case .received(let section, let offset) = state, section == 0 { return sendReceived(offset) }
+            return send(state, settled: false)
+        }
+        if !isComplete {
+            // Terminal before the end: state now, settlement after the last frame.
+            guard decided == nil else { return }
+            decided = state ?? .released
+            consumer = nil
+            if let state { send(state, settled: false) }
+            return
+        }
+        if settled { settle(state) } else if let state { send(state, settled: false) }
+    }
+
+    private func settle(_ state: DeliveryState?) {
+        if !isSettled {
+            link.statistics.count(state)
+            send(state, settled: true)
+        }
+        done()
+    }
+
+    private func done() {
+        isDone = true
+        consumer = nil
+        link.session.incoming[id] = nil
+        if returnsCreditOnSettlement { link.replenish() }
+    }
+
+    private func send(_ state: DeliveryState?, settled: Bool) {
+        let disposition = Disposition(role: .receiver, first: id, last: nil, settled: settled, state: state)
+        connection.send(encodeFrame(channel: link.session.localChannel) { disposition.encode(into: &$0) })
+    }
+
+    private func sendReceived(_ offset: UInt64) {
+        let target = connection.reserve(64)
+        connection.commit(DispositionWriter.received(to: target, channel: link.session.localChannel, first: id, offset: offset))
+    }
+}

@@ -1,0 +1,289 @@
+import AMQPCodec
+import AMQPEndpoints
+
+/// A delivery that leaves on one of our AMQP links: the consumer side of its way through this router.
+///
+/// Life: waits for a link with credit, sends its head, then octets as they come. Octets that find the socket or the session
+/// window full wait here, bounded by the stream's own end-to-end window or by ``queueMaximum``.
+final class OutgoingDelivery: DeliveryEnd {
+    unowned let connection: AMQPConnection
+    private(set) var link: Link?
+    private(set) var id: UInt32 = 0
+    private var tag: UInt64 = 0
+    private var head: [UInt8]
+    /// Released to nil when either side is done with the other.
+    var producer: DeliveryEnd?
+    private var queue = SlabQueue()
+    private let load: LoadCounter?
+    private let presettled: Bool
+    private var isFinished = false
+    private var finishedSettled = false
+    private var isAborted = false
+    private var isFinalSent = false
+    private var isDone = false
+    private var isBlocked = false
+    private var producerWaits = false
+    var isCancelled: Bool { isDone }
+    /// Octets one delivery may hold here before it is given up; above every end-to-end window.
+    private static let queueMaximum = 16 << 20
+
+    init(connection: AMQPConnection, head: [UInt8], presettled: Bool, producer: DeliveryEnd?, load: LoadCounter?) {
+        self.connection = connection
+        self.head = head
+        self.presettled = presettled
+        self.producer = producer
+        self.load = load
+        load?.increment()
+    }
+
+    /// Puts the delivery on its link, in its turn.
+    func begin(on link: Link) {
+        if link.sending == nil, link.machine.credit > 0, link.machine.state == .attached, link.waiting.isEmpty {
+            start(on: link)
+        } else {
+            self.link = link
+            link.waiting.append(self)
+        }
+    }
+
+    /// The link is ours: send what we have.
+    func start(on link: Link) {
+        self.link = link
+        let session = link.session
+        id = session.nextDeliveryID
+        session.nextDeliveryID &+= 1
+        tag = connection.nextTag
+        connection.nextTag &+= 1
+        link.machine.deliveryStarted()
+        link.statistics.deliveries += 1
+        link.sending = self
+        if presettled { link.statistics.presettled += 1 } else { session.outgoing[id] = self }
+        let headBytes = head
+        head = []
+        started = true
+        if !headBytes.isEmpty {
+            if queue.isEmpty, isFinished, !isAborted, headBytes.count + 64 < connection.peerMaxFrame {
+                return sendSingle(headBytes)
+            }
+            headBytes.withUnsafeBytes { transmit(UnsafeMutableRawPointer(mutating: $0.baseAddress!), $0.count, headroom: false) }
+        }
+        pumpAll()
+    }
+
+    private var started = false
+
+    /// A complete message in one frame.
+    private func sendSingle(_ bytes: [UInt8]) {
+        guard link!.session.machine.maySend else {
+            bytes.withUnsafeBytes { queue.append($0.baseAddress!, $0.count, pool: connection.worker.pool) }
+            return block()
+        }
+        bytes.withUnsafeBytes { frame(UnsafeMutableRawPointer(mutating: $0.baseAddress!), $0.count, more: false, headroom: false) }
+        finalSent()
+    }
+
+    private func pumpAll() {
+        if case .drained = pump(quantum: .max) {} else { block() }
+    }
+
+    // MARK: From the producer
+
+    override func deliver(_ bytes: UnsafeMutableRawPointer, _ count: Int, headroom: Bool) {
+        if isDone { return }
+        if started, queue.isEmpty, !connection.isCongested, link!.session.machine.maySend {
+            return transmit(bytes, count, headroom: headroom)
+        }
+        guard queue.count + count <= OutgoingDelivery.queueMaximum else { return overflow() }
+        queue.append(bytes, count, pool: connection.worker.pool)
+        if started { block() }
+    }
+
+    override var isReady: Bool {
+        if isDone || started && queue.isEmpty && !connection.isCongested && link!.session.machine.maySend { return true }
+        producerWaits = true
+        if started { block() }
+        return false
+    }
+
+    override func finish(settled: Bool) {
+        guard !isFinished, !isDone else { return }
+        isFinished = true
+        finishedSettled = settled
+        if started, queue.isEmpty { sendFinal() }
+    }
+
+    override func abort() {
+        guard !isFinished, !isDone else { return }
+        isFinished = true
+        isAborted = true
+        queue.removeAll(pool: connection.worker.pool)
+        guard started else { return done() }  // nothing was sent: the delivery never existed
+        sendFinal()
+    }
+
+    override func settledByProducer(_ state: DeliveryState) {
+        guard !isDone, started, isFinalSent, !presettled else { return }
+        if !finishedSettled { sendDisposition(state) }
+        done()
+    }
+
+    private func overflow() {
+        Log.write(.core, .warning, "[C\(connection.ref.id)] a delivery held more than \(OutgoingDelivery.queueMaximum) octets and was given up")
+        let end = producer
+        producer = nil
+        abort()
+        end?.update(.modified(failed: true, undeliverableHere: false), settled: true)
+    }
+
+    // MARK: Sending
+
+    enum Pumped { case drained, more, noWindow }
+
+    /// Sends queued octets, up to `quantum`.
+    func pump(quantum: Int) -> Pumped {
+        isBlocked = false
+        if isDone { return .drained }
+        var left = quantum
+        while let run = queue.first {
+            guard link!.session.machine.maySend else { return stillBlocked(.noWindow) }
+            if connection.isCongested || left <= 0 { return stillBlocked(.more) }
+            let part = min(run.count, left, payloadMaximum)
+            let isLast = isFinished && !isAborted && part == queue.count
+            frame(UnsafeMutableRawPointer(mutating: run.baseAddress!), part, more: !isLast, headroom: false)
+            queue.drop(part, pool: connection.worker.pool)
+            left -= part
+            if isLast {
+                finalSent()
+                return .drained
+            }
+        }
+        if isFinished {
+            sendFinal()
+            return isBlocked ? .noWindow : .drained
+        }
+        if producerWaits {
+            producerWaits = false
+            producer?.consumerReady()
+        }
+        return .drained
+    }
+
+    private func stillBlocked(_ result: Pumped) -> Pumped {
+        isBlocked = true
+        return result
+    }
+
+    private func block() {
+        guard !isBlocked, !isDone else { return }
+        isBlocked = true
+        connection.blocked.append(self)
+    }
+
+    /// Room for payload in a frame of the peer's size; 42 octets cover the largest transfer head we write.
+    private var payloadMaximum: Int { connection.peerMaxFrame - 42 }
+
+    private func transmit(_ bytes: UnsafeMutableRawPointer, _ count: Int, headroom: Bool) {
+        var offset = 0
+        while offset < count {
+            guard link!.session.machine.maySend else {
+                queue.append(bytes + offset, count - offset, pool: connection.worker.pool)
+                return block()
+            }
+            let part = min(payloadMaximum, count - offset)
+            frame(bytes + offset, part, more: true, headroom: headroom)
+            offset += part
+        }
+    }
+
+    /// One transfer frame. With headroom its head is written in front of the payload and both are encrypted in place.
+    private func frame(_ bytes: UnsafeMutableRawPointer, _ count: Int, more: Bool, headroom: Bool) {
+        let link = link!
+        link.session.machine.transferSent()
+        let settled = presettled || !more && finishedSettled
+        let channel = link.session.localChannel
+        if connection.fitsGather(count) {
+            let target = connection.reserve(TransferWriter.maximumHeaderBytes + count)
+            let length = TransferWriter.write(
+                to: target, channel: channel, handle: link.localHandle, deliveryID: id, tag: tag, settled: settled, more: more,
+                aborted: isAborted && !more, payloadBytes: count)
+            if count > 0 { (target + length).copyMemory(from: bytes, byteCount: count) }
+            return connection.commit(length + count)
+        }
+        if headroom {
+            let length = TransferWriter.headerBytes(
+                channel: channel, handle: link.localHandle, deliveryID: id, tag: tag, settled: settled, more: more,
+                aborted: false, payloadBytes: count)
+            let start = bytes - length
+            _ = TransferWriter.write(
+                to: start, channel: channel, handle: link.localHandle, deliveryID: id, tag: tag, settled: settled, more: more,
+                aborted: false, payloadBytes: count)
+            return connection.appendLarge(start, length + count)
+        }
+        let scratch = connection.worker.frameBuffer
+        let length = TransferWriter.write(
+            to: scratch, channel: channel, handle: link.localHandle, deliveryID: id, tag: tag, settled: settled, more: more,
+            aborted: false, payloadBytes: count)
+        (scratch + length).copyMemory(from: bytes, byteCount: count)
+        connection.appendLarge(scratch, length + count)
+    }
+
+    /// The end of the stream, as an empty frame.
+    private func sendFinal() {
+        guard !isFinalSent else { return }
+        guard link!.session.machine.maySend else { return block() }
+        frame(connection.worker.frameBuffer, 0, more: false, headroom: false)
+        finalSent()
+    }
+
+    private func finalSent() {
+        isFinalSent = true
+        let link = link!
+        link.sending = nil
+        if presettled || finishedSettled || isAborted {
+            let end = producer
+            done()
+            if presettled { end?.update(.accepted, settled: true) }
+        }
+        if link.kind == .streaming { connection.streamingLinkFree(link) } else { link.startNext() }
+    }
+
+    private func sendDisposition(_ state: DeliveryState) {
+        let disposition = Disposition(role: .sender, first: id, last: nil, settled: true, state: state)
+        connection.send(encodeFrame(channel: link!.session.localChannel) { disposition.encode(into: &$0) })
+    }
+
+    // MARK: From the connection
+
+    func dispositionReceived(_ state: DeliveryState?, settled: Bool) {
+        guard !isDone else { return }
+        let end = producer
+        if settled {
+            link?.statistics.count(state)
+            if isFinalSent { done() } else { producer = nil }
+        }
+        end?.update(state, settled: settled)
+        if settled, !isFinalSent, !isDone {
+            // The peer wants no more: end the transfer so that the link is free again.
+            if !isFinished { finish(settled: true) }
+        }
+    }
+
+    /// Link, session or connection are gone.
+    func linkLost() {
+        guard !isDone else { return }
+        let end = producer
+        let state: DeliveryState = isFinalSent ? .modified(failed: true, undeliverableHere: false) : .released
+        done()
+        end?.update(state, settled: true)
+    }
+
+    private func done() {
+        guard !isDone else { return }
+        isDone = true
+        producer = nil
+        load?.decrement()
+        queue.removeAll(pool: connection.worker.pool)
+        if let link, started, !presettled { link.session.outgoing[id] = nil }
+        if let link, link.sending === self, isFinalSent { link.sending = nil }
+    }
+}

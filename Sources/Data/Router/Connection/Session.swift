@@ -1,0 +1,112 @@
+import AMQPCodec
+import AMQPEndpoints
+
+/// One AMQP session of a connection: its machine, its links by handle and its unsettled deliveries.
+final class Session {
+    /// What the session is for; one per class and side, as skupper-router has it.
+    enum Purpose: Equatable { case control, data(Int), endpoint, streaming, remote }
+
+    unowned let connection: AMQPConnection
+    let localChannel: UInt16
+    var remoteChannel: UInt16?
+    let purpose: Purpose
+    var machine: SessionMachine
+    /// Links by the handle the peer chose.
+    var remoteLinks: [UInt32: Link] = [:]
+    /// Links by our handle.
+    var localLinks: [UInt32: Link] = [:]
+    /// Links of ours whose attach the peer has not answered, by role and name.
+    var attaching: [String: Link] = [:]
+    private var nextHandle: UInt32 = 0
+    private var freeHandles: [UInt32] = []
+    var nextDeliveryID: UInt32 = 0
+    var outgoing: [UInt32: OutgoingDelivery] = [:]
+    var incoming: [UInt32: IncomingDelivery] = [:]
+    /// Highest handle we let a peer use.
+    static let handleMaximum: UInt32 = 1 << 20
+
+    init(connection: AMQPConnection, localChannel: UInt16, purpose: Purpose, incomingWindow: UInt32) {
+        self.connection = connection
+        self.localChannel = localChannel
+        self.purpose = purpose
+        machine = SessionMachine(incomingWindow: incomingWindow)
+    }
+
+    func takeHandle() -> UInt32 {
+        if let handle = freeHandles.popLast() { return handle }
+        nextHandle += 1
+        return nextHandle - 1
+    }
+
+    func releaseHandle(_ handle: UInt32) { freeHandles.append(handle) }
+}
+
+/// One AMQP link of a session.
+final class Link {
+    /// What the link carries.
+    enum Kind: Equatable {
+        case control
+        case data(priority: Int)
+        /// Anonymous link for streaming deliveries between routers.
+        case streaming
+        /// A client's sender, with the terminus address; nil = anonymous.
+        case producer(String?)
+        /// A client's receiver, with its hash key.
+        case consumer(String)
+    }
+
+    unowned let session: Session
+    let name: String
+    let kind: Kind
+    let localHandle: UInt32
+    var remoteHandle: UInt32?
+    var machine: LinkMachine
+    let capacity: UInt32
+    /// Deliveries received since the last flow; credit goes back in batches.
+    var consumed: UInt32 = 0
+    /// Receiving: the delivery whose frames are arriving.
+    var receiving: IncomingDelivery?
+    /// Sending: the delivery whose frames are leaving.
+    var sending: OutgoingDelivery?
+    /// Sending: deliveries that wait for credit or for their turn.
+    var waiting: [OutgoingDelivery] = []
+    /// In the pool of streaming links that wait for a delivery.
+    var isIdle = false
+    /// A client's sender to an address that has no consumer gets no credit.
+    var isStarved = false
+    /// Number under which the control thread knows a consumer link.
+    let number: UInt64
+    var statistics = LinkStatistics()
+
+    init(session: Session, name: String, kind: Kind, localHandle: UInt32, role: Role, capacity: UInt32, number: UInt64) {
+        self.session = session
+        self.name = name
+        self.kind = kind
+        self.localHandle = localHandle
+        self.capacity = capacity
+        self.number = number
+        machine = LinkMachine(role: role)
+    }
+
+    var role: Role { machine.role }
+}
+
+/// Counters of one link, shown by management.
+struct LinkStatistics {
+    var deliveries = 0
+    var accepted = 0
+    var rejected = 0
+    var released = 0
+    var modified = 0
+    var presettled = 0
+
+    mutating func count(_ state: DeliveryState?) {
+        switch state {
+        case .accepted: accepted += 1
+        case .rejected: rejected += 1
+        case .released: released += 1
+        case .modified: modified += 1
+        default: break
+        }
+    }
+}

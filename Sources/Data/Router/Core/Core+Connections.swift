@@ -1,0 +1,161 @@
+import CLibuv
+import Glibc
+import LinkStateRouting
+import RouterConfig
+
+/// An open AMQP connection as the control thread knows it.
+struct ConnectionState {
+    var info: ConnectionInfo
+    var slot: Int?
+    /// The peer understands live cost changes.
+    var takesLiveCost: Bool
+}
+
+/// One socket that a connector keeps up: its control connection or one of its data connections.
+struct Dialer {
+    var role: ConnectionRole
+    var worker: Int
+    /// The attempt or connection under way.
+    var current: ConnectionRef?
+    var nextAttempt: Int64 = 0
+    var failures = 0
+}
+
+/// A `connector` entity at work.
+struct AMQPConnectorState {
+    var entity: Entity
+    var settings: ConnectionSettings
+    var port: UInt16
+    var dialers: [Dialer]
+    /// skupper-router's words: CONNECTING, SUCCESS, FAILED.
+    var status = "CONNECTING"
+    var message = ""
+}
+
+extension Core {
+    static let liveCostProperty = "skupper.live-cost"
+    /// Neighbours at once; the protocol has 127 mask bits for other routers.
+    private static let slotMaximum = 127
+
+    // MARK: Told by the loops
+
+    func connectionOpened(_ info: ConnectionInfo) {
+        connections[info.ref] = ConnectionState(
+            info: info, slot: nil, takesLiveCost: info.properties.contains { $0.key == Core.liveCostProperty })
+        Log.write(
+            .server, .info,
+            "[C\(info.ref.id)] connection \(info.isConnector ? "to" : "from") \(info.host) opened: container \(info.container), role \(info.role.rawValue), \(info.tlsProtocol ?? "clear text") \(info.tlsCipher ?? ""), SASL \(info.mechanism), user \(info.user ?? "anonymous")")
+        updateConnector(info.entity) { state in
+            guard let index = state.dialers.firstIndex(where: { $0.current == info.ref }) else { return }
+            state.dialers[index].failures = 0
+            if state.dialers[index].role != .interRouterData {
+                state.status = "SUCCESS"
+                state.message = "Connection opened: container \(info.container)"
+            }
+        }
+        if info.role == .interRouterData { tablesChanged() }
+    }
+
+    func connectionClosed(_ ref: ConnectionRef, entity: String, reason: String, wasOpen: Bool) {
+        let state = connections.removeValue(forKey: ref)
+        if let slot = state?.slot {
+            slots[slot] = nil
+            perform(routing.handle(.neighbourDisconnected(slot: slot), now: now))
+        }
+        if state?.info.role == .interRouterData { tablesChanged() }
+        for (link, known) in linkKeys where known.connection == ref { linkDetached(link: link) }
+        scheduleRedial(ref, entity: entity, reason: reason, wasOpen: wasOpen)
+    }
+
+    func controlLinksUp(_ ref: ConnectionRef) {
+        guard var state = connections[ref], state.slot == nil else { return }
+        if let correlator = state.info.groupCorrelator { retireOlder(than: ref, correlator: correlator) }
+        guard let slot = (0..<Core.slotMaximum).first(where: { slots[$0] == nil }) else {
+            Log.write(.core, .error, "[C\(ref.id)] more than \(Core.slotMaximum) neighbours; the connection is closed")
+            return closeConnection(ref, reason: "no free neighbour slot")
+        }
+        state.slot = slot
+        connections[ref] = state
+        slots[slot] = ref
+        perform(routing.handle(.neighbourConnected(slot: slot, cost: state.info.cost), now: now))
+        tablesChanged()
+    }
+
+    /// A connector has one control connection at a time: an older one of the same group is dead or being replaced.
+    private func retireOlder(than ref: ConnectionRef, correlator: String) {
+        for (other, state) in connections where other != ref && state.slot != nil && state.info.groupCorrelator == correlator {
+            Log.write(.core, .info, "[C\(other.id)] replaced by [C\(ref.id)], a newer control connection of the same connector")
+            if let slot = state.slot {
+                connections[other]?.slot = nil
+                slots[slot] = nil
+                perform(routing.handle(.neighbourDisconnected(slot: slot), now: now))
+            }
+            closeConnection(other, reason: "replaced by a newer connection of the same connector")
+        }
+    }
+
+    func closeConnection(_ ref: ConnectionRef, reason: String, orderly: Bool = false) {
+        guard ref.worker < workers.count else { return }
+        let worker = workers[ref.worker]
+        worker.post { worker.closeConnection(ref.id, reason: reason, orderly: orderly) }
+    }
+
+    // MARK: Connectors
+
+    func updateConnector(_ name: String, _ body: (inout AMQPConnectorState) -> Void) {
+        guard var state = amqpConnectors[name] else { return }
+        body(&state)
+        amqpConnectors[name] = state
+    }
+
+    private func scheduleRedial(_ ref: ConnectionRef, entity: String, reason: String, wasOpen: Bool) {
+        let jitter = Int64.random(in: 0..<100, using: &random)
+        let now = now
+        var logged: String?
+        updateConnector(entity) { state in
+            guard let index = state.dialers.firstIndex(where: { $0.current == ref }) else { return }
+            state.dialers[index].current = nil
+            let failures = state.dialers[index].failures
+            // 100 ms, doubling to 3 s, with up to 100 % jitter on the first step and less after.
+            let delay = wasOpen ? 50 : min(3000, Int64(100) << Int64(min(failures, 5)))
+            state.dialers[index].failures = wasOpen ? 0 : failures + 1
+            state.dialers[index].nextAttempt = now + delay + jitter
+            if state.dialers[index].role != .interRouterData {
+                state.status = "FAILED"
+                if state.message != reason { logged = reason }
+                state.message = reason
+            }
+        }
+        if let logged { Log.write(.connectionManager, .warning, "connector \(entity): \(logged); trying again") }
+    }
+
+    /// Starts the attempts whose time has come.
+    func dialDue(now: Int64) {
+        for name in Array(amqpConnectors.keys) {
+            guard var state = amqpConnectors[name] else { continue }
+            for index in state.dialers.indices where state.dialers[index].current == nil && now >= state.dialers[index].nextAttempt {
+                let dialer = state.dialers[index]
+                let worker = workers[dialer.worker % workers.count]
+                let ref = ConnectionRef(worker: worker.index, id: takeConnectionID())
+                var settings = state.settings
+                settings.role = dialer.role
+                state.dialers[index].current = ref
+                if dialer.role != .interRouterData, state.status != "FAILED" { state.status = "CONNECTING" }
+                let port = state.port
+                let dialled = settings
+                worker.post { worker.dial(id: ref.id, settings: dialled, port: port) }
+            }
+            amqpConnectors[name] = state
+        }
+    }
+
+    /// Changes the cost of a live link without touching its connections.
+    func setCost(_ cost: Int, entity name: String) {
+        for (ref, state) in connections where state.info.entity == name {
+            connections[ref]?.info.cost = cost
+            guard let slot = state.slot else { continue }
+            perform(routing.handle(.costChanged(slot: slot, cost: cost), now: now))
+            if state.takesLiveCost { sendCost(cost, to: ref) }
+        }
+    }
+}

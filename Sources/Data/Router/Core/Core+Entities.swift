@@ -1,0 +1,369 @@
+import CLibuv
+import Glibc
+import HTTPServer
+import RouterConfig
+
+/// A `listener` entity at work.
+struct AMQPListenerState {
+    var entity: Entity
+    var http: HTTPServer?
+}
+
+/// A `tcpListener` entity at work.
+struct TCPListenerState {
+    var entity: Entity
+    var target: TCPListenerTarget?
+    var isListening = false
+    var message = "waiting for a consumer of the address"
+    var isResolving = false
+    var retryAt: Int64 = 0
+}
+
+/// A `tcpConnector` entity at work.
+struct TCPConnectorState {
+    var entity: Entity
+    var target: TCPConnectorTarget
+}
+
+/// Why an entity could not be applied; becomes a management reply or a start-up error.
+struct EntityFailure: Error {
+    var status: Int32
+    var text: String
+}
+
+extension Core {
+    /// Applies one new entity.
+    func create(_ entity: Entity) throws(EntityFailure) {
+        switch entity.type {
+        case "sslProfile":
+            sslProfiles[entity.name] = entity
+        case "listener":
+            try createListener(entity)
+        case "connector":
+            try createConnector(entity)
+        case "tcpListener":
+            try createTCPListener(entity)
+        case "tcpConnector":
+            try createTCPConnector(entity)
+        case "router.config.address":
+            createAddressRule(entity)
+            otherEntities.append(entity)
+        case "log":
+            applyLog(entity)
+            otherEntities.append(entity)
+        case "router":
+            break
+        default:
+            otherEntities.append(entity)
+        }
+    }
+
+    /// Every configured entity, for queries and duplicate checks.
+    var allEntities: [Entity] {
+        [routerEntity] + sslProfiles.values.sorted { $0.name < $1.name }
+            + amqpListeners.values.map(\.entity).sorted { $0.name < $1.name }
+            + amqpConnectors.values.map(\.entity).sorted { $0.name < $1.name }
+            + tcpListeners.values.map(\.entity).sorted { $0.name < $1.name }
+            + tcpConnectors.values.map(\.entity).sorted { $0.name < $1.name } + otherEntities
+    }
+
+    /// Removes a configured entity.
+    func delete(_ entity: Entity) throws(EntityFailure) {
+        let cut = routerEntity.boolean("dropTcpConnections") ?? true
+        let name = entity.name
+        switch entity.type {
+        case "sslProfile":
+            sslProfiles[name] = nil
+        case "listener":
+            deleteListener(name)
+        case "connector":
+            guard let state = amqpConnectors.removeValue(forKey: name) else { return }
+            for dialer in state.dialers {
+                if let ref = dialer.current { closeConnection(ref, reason: "connector \(name) was deleted", orderly: true) }
+            }
+        case "tcpListener":
+            tcpListeners[name] = nil
+            for worker in workers { worker.post { worker.dropListener(name, cutStreams: cut) } }
+        case "tcpConnector":
+            guard let state = tcpConnectors.removeValue(forKey: name) else { return }
+            changeAddress("M" + state.target.address) { $0.connectors.removeAll { $0 === state.target } }
+            for worker in workers { worker.post { worker.dropConnector(name, cutStreams: cut) } }
+        case "router.config.address":
+            treatments.rules.removeAll { $0.name == entity.identity }
+            otherEntities.removeAll { $0.identity == entity.identity }
+        default:
+            otherEntities.removeAll { $0.identity == entity.identity }
+        }
+    }
+
+    /// Applies an update: costs live, profiles for new connections, everything else stored.
+    func update(_ entity: Entity, from old: Entity) throws(EntityFailure) {
+        switch entity.type {
+        case "sslProfile":
+            sslProfiles[entity.name] = entity
+            try reloadProfile(entity)
+        case "connector":
+            updateConnector(entity.name) { state in
+                state.entity = entity
+                state.settings.cost = entity.integer("cost") ?? 1
+            }
+            setCost(entity.integer("cost") ?? 1, entity: entity.name)
+        case "listener":
+            amqpListeners[entity.name]?.entity = entity
+            setCost(entity.integer("cost") ?? 1, entity: entity.name)
+        case "tcpListener":
+            tcpListeners[entity.name]?.entity = entity
+        case "log":
+            applyLog(entity)
+            replaceOther(entity)
+        default:
+            replaceOther(entity)
+        }
+    }
+
+    private func replaceOther(_ entity: Entity) {
+        otherEntities.removeAll { $0.identity == entity.identity }
+        otherEntities.append(entity)
+    }
+
+    private func createAddressRule(_ entity: Entity) {
+        guard let prefix = entity[string: "prefix"], let treatment = Treatment(name: entity[string: "distribution"] ?? "") else {
+            return
+        }
+        treatments.rules.append(TreatmentRules.Rule(name: entity.identity, prefix: prefix, treatment: treatment))
+    }
+
+    private func applyLog(_ entity: Entity) {
+        let name = entity[string: "module"] ?? "DEFAULT"
+        let module = LogModule(rawValue: name)
+        guard name == "DEFAULT" || module != nil, let enable = entity[string: "enable"] else { return }
+        for part in enable.split(separator: ",") {
+            let word = part.hasSuffix("+") ? part.dropLast() : part
+            if let level = LogLevel(name: String(word)) { Log.setLevel(level, for: module) }
+        }
+    }
+
+    // MARK: TLS profiles
+
+    func profile(_ name: String?) throws(EntityFailure) -> TLSProfile? {
+        guard let name, !name.isEmpty else { return nil }
+        guard let entity = sslProfiles[name] else {
+            throw EntityFailure(status: 400, text: "sslProfile '\(name)' does not exist; create it first")
+        }
+        return TLSProfile(
+            name: name, caCertFile: entity[string: "caCertFile"], certFile: entity[string: "certFile"],
+            privateKeyFile: entity[string: "privateKeyFile"], password: entity[string: "password"],
+            ciphers: entity[string: "ciphers"], protocols: entity[string: "protocols"],
+            ordinal: entity.integer("ordinal") ?? 0, oldestValidOrdinal: entity.integer("oldestValidOrdinal") ?? 0)
+    }
+
+    private func context(_ entity: Entity, server: Bool) throws(EntityFailure) -> TLSContext? {
+        guard let profile = try profile(entity[string: "sslProfile"]) else { return nil }
+        let mechanisms = entity[string: "saslMechanisms"] ?? ""
+        let requirePeer = server && (entity.boolean("authenticatePeer") == true || mechanisms.contains("EXTERNAL"))
+        do {
+            return try TLSContext(profile: profile, server: server, requirePeer: requirePeer)
+        } catch {
+            throw EntityFailure(status: 400, text: error.text)
+        }
+    }
+
+    /// Files may have changed: new connections use them; connections older than oldestValidOrdinal are closed.
+    private func reloadProfile(_ profile: Entity) throws(EntityFailure) {
+        for state in amqpListeners.values where state.entity[string: "sslProfile"] == profile.name && state.http == nil {
+            let settings = try listenerSettings(state.entity)
+            guard let worker = workers.first else { continue }
+            let name = state.entity.name
+            worker.post { worker.acceptors[name]?.settings = settings }
+        }
+        for (name, state) in amqpConnectors where state.entity[string: "sslProfile"] == profile.name {
+            let context = try context(state.entity, server: false)
+            updateConnector(name) { $0.settings.tls = context }
+        }
+    }
+
+    // MARK: AMQP listeners and connectors
+
+    private func settings(_ entity: Entity, isConnector: Bool) throws(EntityFailure) -> ConnectionSettings {
+        let role = ConnectionRole(rawValue: entity[string: "role"] ?? "normal") ?? .normal
+        let frame = min(max(512, entity.integer("maxFrameSize") ?? 16384), ConnectionSettings.largestFrame)
+        let windowOctets = role == .normal ? 8 << 20 : 128 << 20
+        let mechanisms = (entity[string: "saslMechanisms"] ?? "").split(separator: " ").map(String.init)
+        let handshake = entity.integer("initialHandshakeTimeoutSeconds") ?? 0
+        return ConnectionSettings(
+            role: role, entity: entity.name, isConnector: isConnector, host: entity[string: "host"] ?? "",
+            port: entity[string: "port"] ?? "", cost: entity.integer("cost") ?? 1, maxFrameSize: frame,
+            sessionFrames: UInt32(entity.integer("maxSessionFrames") ?? max(2, windowOctets / frame)),
+            idleTimeoutMilliseconds: Int64(entity.integer("idleTimeoutSeconds") ?? 16) * 1000,
+            linkCapacity: UInt32(entity.integer("linkCapacity") ?? 250), saslMechanisms: mechanisms,
+            authenticatePeer: entity.boolean("authenticatePeer") ?? false,
+            requireTLS: entity.boolean("requireSsl") == true || entity.boolean("requireEncryption") == true,
+            verifyHostname: entity.boolean("verifyHostname") ?? true, tls: try context(entity, server: !isConnector),
+            handshakeTimeoutMilliseconds: handshake > 0 ? Int64(handshake) * 1000 : 10_000, groupCorrelator: nil, accessID: nil)
+    }
+
+    private func listenerSettings(_ entity: Entity) throws(EntityFailure) -> ConnectionSettings {
+        var settings = try settings(entity, isConnector: false)
+        if settings.role == .interRouter || settings.role == .edge { settings.accessID = "\(routerID):\(entity.name)" }
+        return settings
+    }
+
+    private func createListener(_ entity: Entity) throws(EntityFailure) {
+        if entity.boolean("http") == true { return try createHTTPListener(entity) }
+        let settings = try listenerSettings(entity)
+        guard settings.role != .edge else {
+            throw EntityFailure(status: 501, text: "listener '\(entity.name)': role edge is not built yet; use role inter-router")
+        }
+        guard let worker = workers.first else { return }
+        let descriptor = try bind(entity, backlog: 128, shared: false)
+        amqpListeners[entity.name] = AMQPListenerState(entity: entity, http: nil)
+        let name = entity.name
+        worker.post {
+            let acceptor = AMQPAcceptor(worker: worker, settings: settings)
+            if acceptor.open(descriptor) { worker.acceptors[name] = acceptor }
+        }
+        Log.write(.connectionManager, .info, "listening on \(entity[string: "host"] ?? ""):\(entity[string: "port"] ?? "") (\(entity.name), role \(settings.role.rawValue))")
+    }
+
+    private func deleteListener(_ name: String) {
+        guard let state = amqpListeners.removeValue(forKey: name) else { return }
+        state.http?.stop()
+        guard let worker = workers.first else { return }
+        worker.post { worker.acceptors.removeValue(forKey: name)?.close() }
+        for (ref, connection) in connections where connection.info.entity == name {
+            closeConnection(ref, reason: "listener \(name) was deleted", orderly: true)
+        }
+    }
+
+    /// Binds an entity's host and port. Start-up and management only, so a name may be resolved in place.
+    private func bind(_ entity: Entity, backlog: Int32, shared: Bool) throws(EntityFailure) -> Int32 {
+        let host = entity[string: "host"] ?? ""
+        guard let port = entity.port() else {
+            throw EntityFailure(status: 400, text: "\(entity.type) '\(entity.name)': port '\(entity[string: "port"] ?? "")' is no port")
+        }
+        guard let address = Core.bindAddress(host: host, port: port) else {
+            throw EntityFailure(status: 400, text: "\(entity.type) '\(entity.name)': cannot resolve host '\(host)'; use an address of this machine")
+        }
+        switch Sockets.listen(address, backlog: backlog, shared: shared) {
+        case .success(let descriptor): return descriptor
+        case .failure(let failure):
+            let remedy = failure.code == EADDRINUSE
+                ? "another program has this port; stop it or choose another port"
+                : "use an address of this machine and a port this user may open"
+            throw EntityFailure(status: 400, text: "\(entity.type) '\(entity.name)': cannot listen on \(host):\(port): \(failure.text); \(remedy)")
+        }
+    }
+
+    /// The address to bind for a host; empty = every IPv4 and IPv6 address.
+    static func bindAddress(host: String, port: UInt16) -> SocketAddress? {
+        if host.isEmpty || host == "*" { return SocketAddress(literal: "0.0.0.0", port: port) }
+        if let literal = SocketAddress(literal: host, port: port) { return literal }
+        var hints = addrinfo()
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        hints.ai_family = AF_INET
+        var list: UnsafeMutablePointer<addrinfo>?
+        guard getaddrinfo(host, String(port), &hints, &list) == 0, let first = list, let address = first.pointee.ai_addr else { return nil }
+        defer { freeaddrinfo(list) }
+        return SocketAddress(address, length: Int(first.pointee.ai_addrlen))
+    }
+
+    private func createConnector(_ entity: Entity) throws(EntityFailure) {
+        var settings = try settings(entity, isConnector: true)
+        guard settings.role != .edge else {
+            throw EntityFailure(status: 501, text: "connector '\(entity.name)': role edge is not built yet; use role inter-router")
+        }
+        guard let port = entity.port() else {
+            throw EntityFailure(status: 400, text: "connector '\(entity.name)': port '\(settings.port)' is no port")
+        }
+        var dialers = [Dialer(role: settings.role, worker: 0)]
+        if settings.role == .interRouter {
+            settings.groupCorrelator = randomText(15)
+            for index in 0..<dataConnectionCount { dialers.append(Dialer(role: .interRouterData, worker: index)) }
+        }
+        amqpConnectors[entity.name] = AMQPConnectorState(entity: entity, settings: settings, port: port, dialers: dialers)
+        dialDue(now: now)
+    }
+
+    /// One data connection for each loop, unless configured otherwise.
+    private var dataConnectionCount: Int {
+        guard let text = routerEntity[string: "dataConnectionCount"], text != "auto", let count = Int(text) else { return workers.count }
+        return min(max(0, count), 64)
+    }
+
+    // MARK: TCP services
+
+    private func createTCPConnector(_ entity: Entity) throws(EntityFailure) {
+        guard entity[string: "sslProfile"] == nil else {
+            throw EntityFailure(status: 501, text: "tcpConnector '\(entity.name)': TLS towards the server is not built yet; leave sslProfile out")
+        }
+        guard let port = entity.port() else {
+            throw EntityFailure(status: 400, text: "tcpConnector '\(entity.name)': port '\(entity[string: "port"] ?? "")' is no port")
+        }
+        let target = TCPConnectorTarget(
+            name: entity.name, address: entity[string: "address"] ?? "", host: entity[string: "host"] ?? "127.0.0.1", port: port,
+            processID: entity[string: "processId"])
+        tcpConnectors[entity.name] = TCPConnectorState(entity: entity, target: target)
+        changeAddress("M" + target.address) { $0.connectors.append(target) }
+        Log.write(.tcp, .info, "connector \(entity.name): address \(target.address) leads to \(target.host):\(port)")
+    }
+
+    private func createTCPListener(_ entity: Entity) throws(EntityFailure) {
+        guard entity[string: "sslProfile"] == nil else {
+            throw EntityFailure(status: 501, text: "tcpListener '\(entity.name)': TLS towards clients is not built yet; leave sslProfile out")
+        }
+        guard let address = entity[string: "address"], !address.isEmpty else {
+            throw EntityFailure(status: 501, text: "tcpListener '\(entity.name)': multi-address listeners are not built yet; give one address")
+        }
+        guard let port = entity.port() else {
+            throw EntityFailure(status: 400, text: "tcpListener '\(entity.name)': port '\(entity[string: "port"] ?? "")' is no port")
+        }
+        let host = entity[string: "host"] ?? ""
+        guard let socketAddress = Core.bindAddress(host: host, port: port) else {
+            throw EntityFailure(status: 400, text: "tcpListener '\(entity.name)': cannot resolve host '\(host)'; use an address of this machine")
+        }
+        let target = TCPListenerTarget(
+            name: entity.name, address: address, socketAddress: socketAddress, backlog: Int32(entity.integer("backlog") ?? 0))
+        tcpListeners[entity.name] = TCPListenerState(entity: entity, target: target)
+        tablesChanged()
+    }
+
+    /// Opens the sockets of listeners whose address has a consumer, closes the others.
+    func adjustListeners() {
+        for name in Array(tcpListeners.keys) {
+            guard var state = tcpListeners[name], let target = state.target else { continue }
+            let isReachable = current.addresses[target.key].map { !$0.connectors.isEmpty || !$0.remotes.isEmpty } ?? false
+            if isReachable, !state.isListening {
+                open(&state, target)
+            } else if !isReachable, state.isListening {
+                for worker in workers { worker.post { worker.closeListener(name) } }
+                state.isListening = false
+                state.message = "no consumer for address \(target.address)"
+                Log.write(.tcp, .info, "listener \(name): closed: \(state.message)")
+            }
+            tcpListeners[name] = state
+        }
+    }
+
+    /// A port that is taken now may be free later: the table is looked at again in a second.
+    private func retryListenersLater() { retryListenersAt = now + 1000 }
+
+    /// Binds one socket for each loop; all or none.
+    private func open(_ state: inout TCPListenerState, _ target: TCPListenerTarget) {
+        var descriptors: [Int32] = []
+        for _ in workers {
+            switch Sockets.listen(target.socketAddress, backlog: target.backlog, shared: true) {
+            case .success(let descriptor): descriptors.append(descriptor)
+            case .failure(let failure):
+                for descriptor in descriptors { close(descriptor) }
+                let text = "cannot listen on \(target.socketAddress.text): \(failure.text)"
+                if state.message != text { Log.write(.tcp, .error, "listener \(target.name): \(text); stop the program that has the port or choose another") }
+                state.message = text
+                return retryListenersLater()
+            }
+        }
+        for (worker, descriptor) in zip(workers, descriptors) { worker.post { worker.openListener(target, descriptor: descriptor) } }
+        state.isListening = true
+        state.message = ""
+        Log.write(.tcp, .info, "listener \(target.name): open on \(target.socketAddress.text) for address \(target.address)")
+    }
+}

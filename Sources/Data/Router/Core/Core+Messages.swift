@@ -1,0 +1,204 @@
+import AMQPCodec
+import LinkStateRouting
+
+extension Core {
+    /// A whole message from a loop. `bytes` is the bare message, without router annotations.
+    func received(_ context: MessageContext, bytes: [UInt8]) {
+        let destination = context.target ?? context.head.annotations?.toOverride ?? context.head.properties?.to ?? ""
+        let scope = AddressScope(destination, selfID: routerID)
+        if context.isControl { return receivedControl(context, bytes: bytes, scope: scope) }
+        switch scope {
+        case .local("$management"), .mobile("$management"):
+            agent.received(bytes, context: context, core: self)
+        default:
+            multicast(context, bytes: bytes)
+        }
+    }
+
+    // MARK: Routing messages
+
+    private func receivedControl(_ context: MessageContext, bytes: [UInt8], scope: AddressScope) {
+        guard let slot = connections[context.connection]?.slot else { return }
+        switch scope {
+        case .local(let name) where name == "qdhello" || name == "qdrouter" || name == "qdrouter.ma":
+            handleRouting(context, bytes: bytes, slot: slot)
+        case .all(let name) where name == "qdrouter" || name == "qdrouter.ma":
+            handleRouting(context, bytes: bytes, slot: slot)
+            relayFlood(context, bytes: bytes, from: slot)
+        case .router(let id):
+            relay(context, bytes: bytes, to: id)
+        default:
+            Log.write(.core, .debug, "control message to \(context.head.properties?.to ?? "?") dropped")
+        }
+    }
+
+    private func handleRouting(_ context: MessageContext, bytes: [UInt8], slot: Int) {
+        guard let opcode = context.head.applicationProperties.first(where: { $0.key.stringValue == "opcode" })?.value.stringValue,
+            let body = bodyValue(bytes)
+        else {
+            Log.write(.core, .warning, "[C\(context.connection.id)] routing message without opcode or body dropped")
+            return
+        }
+        if opcode == "COST" { return receivedCost(body, context.connection, slot: slot) }
+        perform(
+            routing.handle(
+                .messageReceived(slot: slot, opcode: opcode, body: body, ingress: context.head.annotations?.ingress), now: now))
+    }
+
+    /// The value of an amqp-value body.
+    func bodyValue(_ bytes: [UInt8]) -> AMQPValue? {
+        bytes.withUnsafeBytes { buffer -> AMQPValue? in
+            guard case .head(let head) = try? MessageHead.scan(buffer, complete: true), head.bodyOffset < buffer.count else { return nil }
+            var reader = ByteReader(UnsafeRawBufferPointer(rebasing: buffer[head.bodyOffset...]))
+            guard case .described(_, let value)? = try? AMQPValue.decode(from: &reader) else { return nil }
+            return value
+        }
+    }
+
+    func perform(_ effects: [RoutingEffect]) {
+        for effect in effects {
+            switch effect {
+            case .sendToNeighbour(let slot, let message):
+                sendControl(message.encode(selfID: routerID), slot: slot)
+            case .sendToRouter(let id, let message):
+                guard let slot = routing.route(to: id)?.slot else { continue }
+                sendControl(message.encode(selfID: routerID), slot: slot)
+            case .flood(let message):
+                let bytes = message.encode(selfID: routerID)
+                for slot in slots.keys { sendControl(bytes, slot: slot) }
+            case .routesChanged:
+                lastTopologyChange = now
+                tablesChanged()
+            case .neighbourUp(let id, let slot, let cost):
+                Log.write(.hello, .info, "neighbour \(id) is up on slot \(slot), cost \(cost)")
+            case .neighbourLost(let id, let slot, let reason):
+                Log.write(.hello, .info, "neighbour \(id) on slot \(slot) is lost: \(reason)")
+            case .wakeAfter(let milliseconds):
+                wake(after: milliseconds)
+            case .log(let level, let text):
+                Log.write(.linkState, LogLevel(name: level.rawValue) ?? .info, text)
+            }
+        }
+    }
+
+    private func sendControl(_ bytes: [UInt8], slot: Int) {
+        guard let ref = slots[slot] else { return }
+        let worker = workers[ref.worker]
+        worker.post { worker.sendMessage(bytes, on: ref.id, .control) }
+    }
+
+    /// Annotations of a message that passes through: own id added to the trace.
+    private func passing(_ context: MessageContext, bytes: [UInt8]) -> [UInt8]? {
+        var annotations = context.head.annotations ?? RouterAnnotations(
+            flags: 0, toOverride: nil, ingress: "0/" + routerID, trace: [], meshID: nil)
+        guard annotations.trace.count <= routing.radius + 1, !annotations.trace.contains("0/" + routerID) else { return nil }
+        annotations.trace.append("0/" + routerID)
+        var encoder = AMQPEncoder()
+        annotations.encode(into: &encoder)
+        return encoder.bytes + bytes
+    }
+
+    private func relay(_ context: MessageContext, bytes: [UInt8], to id: String) {
+        guard let slot = routing.route(to: id)?.slot, let message = passing(context, bytes: bytes) else { return }
+        sendControl(message, slot: slot)
+    }
+
+    /// Floods go to every neighbour that does not lead to a router already in the trace.
+    private func relayFlood(_ context: MessageContext, bytes: [UInt8], from slot: Int) {
+        guard let message = passing(context, bytes: bytes) else { return }
+        let excluded = excludedSlots(context)
+        for other in slots.keys where other != slot && !excluded.contains(other) { sendControl(message, slot: other) }
+    }
+
+    private func excludedSlots(_ context: MessageContext) -> Set<Int> {
+        Set(
+            (context.head.annotations?.trace ?? []).compactMap { hop in
+                hop.utf8.starts(with: "0/".utf8) ? routing.route(to: String(hop.dropFirst(2)))?.slot : nil
+            })
+    }
+
+    // MARK: Live cost, between routers of ours
+
+    func sendCost(_ cost: Int, to ref: ConnectionRef) {
+        guard let slot = connections[ref]?.slot,
+            let message = RoutingMessage(
+                opcode: "COST", to: RoutingMessage.helloAddress,
+                body: .map([
+                    MapEntry(key: .string("id"), value: .string(routerID)),
+                    MapEntry(key: .string("cost"), value: .int(Int32(clamping: cost))),
+                ]))
+        else { return }
+        sendControl(message.encode(selfID: routerID), slot: slot)
+    }
+
+    private func receivedCost(_ body: AMQPValue, _ ref: ConnectionRef, slot: Int) {
+        guard let cost = body["cost"]?.intValue, cost >= 1, cost <= Int64(Int32.max), connections[ref] != nil else { return }
+        connections[ref]?.info.cost = Int(cost)
+        Log.write(.core, .info, "[C\(ref.id)] neighbour set the link's cost to \(cost)")
+        perform(routing.handle(.costChanged(slot: slot, cost: Int(cost)), now: now))
+    }
+
+    // MARK: Messages of the router itself and multicasts
+
+    /// Sends a pre-settled message to an address: a local consumer, or a router on the way.
+    /// - Parameter bare: the message without annotations.
+    func send(_ bare: [UInt8], to address: String) {
+        switch AddressScope(address, selfID: routerID) {
+        case .local(let name): sendAnycast(bare, key: "L" + name)
+        case .router(let id): sendTowards(id, bare)
+        case .mobile(let text): sendAnycast(bare, key: "M" + text)
+        case .all, .edge: break
+        }
+    }
+
+    private func sendAnycast(_ bare: [UInt8], key: String) {
+        guard let record = addresses[key] else { return }
+        if let consumer = record.consumers.first { return sendLocal(bare, consumer) }
+        if let remote = current.addresses[key]?.remotes.first { sendTowards(remote.route.id, bare) }
+    }
+
+    private func sendLocal(_ bare: [UInt8], _ consumer: LocalConsumer) {
+        let worker = workers[consumer.connection.worker]
+        worker.post { worker.sendMessage(bare, on: consumer.connection.id, .number(consumer.link)) }
+    }
+
+    private func sendTowards(_ id: String, _ bare: [UInt8]) {
+        guard let slot = routing.route(to: id)?.slot, let ref = slots[slot] else { return }
+        let own = "0/" + routerID
+        var encoder = AMQPEncoder()
+        RouterAnnotations(flags: 0, toOverride: nil, ingress: own, trace: [own], meshID: nil).encode(into: &encoder)
+        let bytes = encoder.bytes + bare
+        let worker = workers[ref.worker]
+        worker.post { worker.sendMessage(bytes, on: ref.id, .priority(4)) }
+    }
+
+    /// One copy to each local consumer and to each next hop that leads to one.
+    private func multicast(_ context: MessageContext, bytes: [UInt8]) {
+        guard let key = context.key, let entry = current.addresses[key] else { return }
+        for consumer in entry.consumers { sendLocal(bytes, consumer) }
+        let origin = context.head.annotations?.ingress.flatMap { text -> String? in
+            let id = String(text.dropFirst(2))
+            return id == routerID ? nil : id
+        }
+        let excluded = excludedSlots(context)
+        var slotsServed: Set<Int> = []
+        guard var message = context.head.annotations == nil ? first(context, bytes) : passing(context, bytes: bytes) else { return }
+        if context.target != nil { message = first(context, bytes) ?? message }
+        for remote in entry.remotes where !excluded.contains(remote.route.slot) {
+            if let origin, !remote.route.validOrigins.contains(origin) { continue }
+            guard slotsServed.insert(remote.route.slot).inserted, let ref = slots[remote.route.slot] else { continue }
+            let worker = workers[ref.worker]
+            let priority = Int(context.head.priority ?? 4)
+            let copy = message
+            worker.post { worker.sendMessage(copy, on: ref.id, .priority(priority)) }
+        }
+    }
+
+    /// Annotations for a message that enters the network here.
+    private func first(_ context: MessageContext, _ bytes: [UInt8]) -> [UInt8]? {
+        let own = "0/" + routerID
+        var encoder = AMQPEncoder()
+        RouterAnnotations(flags: 0, toOverride: context.target, ingress: own, trace: [own], meshID: nil).encode(into: &encoder)
+        return encoder.bytes + bytes
+    }
+}

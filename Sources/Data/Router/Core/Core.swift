@@ -1,0 +1,226 @@
+import AMQPCodec
+import CLibuv
+import Glibc
+import LinkStateRouting
+import RouterConfig
+import Synchronization
+
+/// The control thread: the one owner of routing, address and entity tables.
+///
+/// It talks to neighbours through the loops, computes routes, answers management and publishes an immutable ``Snapshot`` to
+/// every loop whenever something changed. No payload of services passes here.
+final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others only call post(_:) and takeConnectionID()
+    let routerID: String
+    let routerEntity: Entity
+    let startedSeconds: Int64
+    private(set) var workers: [Worker] = []
+    var routing: RoutingMachine
+    let timers: RoutingTimers
+    private var nextHello: Int64 = 0
+    private var wakeAt: Int64 = .max
+    /// When a listener whose port was taken tries again.
+    var retryListenersAt: Int64 = .max
+    private let connectionIDs = Atomic<UInt64>(0)
+
+    // Tables
+    var connections: [ConnectionRef: ConnectionState] = [:]
+    /// Control connections by slot.
+    var slots: [Int: ConnectionRef] = [:]
+    var addresses: [String: AddressRecord] = [:]
+    var treatments = TreatmentRules()
+    var linkKeys: [UInt64: (key: String, connection: ConnectionRef?)] = [:]
+
+    // Entities
+    var sslProfiles: [String: Entity] = [:]
+    var amqpListeners: [String: AMQPListenerState] = [:]
+    var amqpConnectors: [String: AMQPConnectorState] = [:]
+    var tcpListeners: [String: TCPListenerState] = [:]
+    var tcpConnectors: [String: TCPConnectorState] = [:]
+    var otherEntities: [Entity] = []
+    var agent = ManagementAgent()
+    var lastCounters: [Int: Worker.Counters] = [:]
+    var lastTopologyChange: Int64 = 0
+
+    private var version: UInt64 = 0
+    private var needsPublish = false
+    var random = SystemRandomNumberGenerator()
+
+    /// Addresses the router itself answers.
+    static let inProcessKeys = ["M$management", "L$management"]
+
+    init(router: Entity, instance: Int64) {
+        routerEntity = router
+        routerID = router[string: "id"] ?? ""
+        startedSeconds = instance
+        let hello = Int64(router.integer("helloIntervalSeconds") ?? 1) * 1000
+        let age = Int64(router.integer("helloMaxAgeSeconds") ?? 3) * 1000
+        timers = RoutingTimers(helloIntervalMilliseconds: hello, helloMaxAgeMilliseconds: age)
+        routing = RoutingMachine(id: routerID, instance: instance, timers: timers)
+        super.init(name: "core")
+        treatments.fallback = Treatment(name: router[string: "defaultDistribution"] ?? "") ?? .balanced
+        for key in Core.inProcessKeys {
+            addresses[key] = AddressRecord(key: key, treatment: .closest, inProcess: true)
+        }
+    }
+
+    /// Told once, before the loop starts, which loops there are.
+    func join(_ workers: [Worker]) { self.workers = workers }
+
+    /// The tables before anything is known.
+    static func emptySnapshot(routerID: String) -> Snapshot {
+        Snapshot(version: 0, routerID: routerID, radius: 0, routes: [:], groups: [:], addresses: [:])
+    }
+
+    func takeConnectionID() -> UInt64 { connectionIDs.wrappingAdd(1, ordering: .relaxed).newValue }
+
+    func randomText(_ count: Int) -> String {
+        let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+_".utf8)
+        return String(decoding: (0..<count).map { _ in alphabet[Int.random(in: 0..<64, using: &random)] }, as: UTF8.self)
+    }
+
+    // MARK: Turn
+
+    override func tick() {
+        let now = now
+        if now >= nextHello {
+            nextHello = now + timers.helloIntervalMilliseconds
+            perform(routing.handle(.tick, now: now))
+        }
+        if now >= wakeAt {
+            wakeAt = .max
+            perform(routing.handle(.wake, now: now))
+        }
+        if now >= retryListenersAt {
+            retryListenersAt = .max
+            adjustListeners()
+        }
+        dialDue(now: now)
+        agent.expire(now: now, core: self)
+    }
+
+    func wake(after milliseconds: Int64) { wakeAt = min(wakeAt, now + milliseconds) }
+
+    override func turnEnded() {
+        if needsPublish {
+            needsPublish = false
+            publish()
+        }
+    }
+
+    /// Asks for new tables at the end of this turn.
+    func tablesChanged() { needsPublish = true }
+
+    // MARK: Tables for the loops
+
+    private func publish() {
+        version += 1
+        var routes: [String: RemoteRoute] = [:]
+        var remoteAddresses: [String: [(RouteEntry, AddressInfo)]] = [:]
+        for entry in routing.routes {
+            guard let slot = entry.slot else { continue }
+            routes[entry.id] = RemoteRoute(id: entry.id, slot: slot, cost: entry.cost, validOrigins: entry.validOrigins)
+            for (key, info) in entry.addresses { remoteAddresses[key, default: []].append((entry, info)) }
+        }
+        for key in remoteAddresses.keys where addresses[key] == nil {
+            let hint = Treatment(rawValue: remoteAddresses[key]?.first?.1.treatment ?? 3) ?? .balanced
+            addresses[key] = AddressRecord(key: key, treatment: treatments.treatment(of: String(key.dropFirst())) ?? hint)
+        }
+        var entries: [String: AddressEntry] = [:]
+        for key in Array(addresses.keys) {
+            if let entry = entry(for: key, remotes: remoteAddresses[key] ?? [], routes: routes) { entries[key] = entry }
+        }
+        let snapshot = Snapshot(
+            version: version, routerID: routerID, radius: routing.radius, routes: routes, groups: neighbourGroups(),
+            addresses: entries)
+        current = snapshot
+        for worker in workers { worker.post { worker.adopt(snapshot) } }
+        adjustListeners()
+    }
+
+    /// The tables last published.
+    private(set) var current = Snapshot(version: 0, routerID: "", radius: 0, routes: [:], groups: [:], addresses: [:])
+
+    private func entry(
+        for key: String, remotes: [(RouteEntry, AddressInfo)], routes: [String: RemoteRoute]
+    ) -> AddressEntry? {
+        guard var record = addresses[key] else { return nil }
+        var consumers: [RemoteConsumer] = []
+        for (entry, _) in remotes {
+            guard let route = routes[entry.id] else { continue }
+            let load = record.loads[entry.id] ?? LoadCounter()
+            record.loads[entry.id] = load
+            consumers.append(RemoteConsumer(route: route, load: load))
+        }
+        if record.localConsumerCount == 0, !record.inProcess, remotes.isEmpty, record.producers.isEmpty {
+            addresses[key] = nil
+            return nil
+        }
+        addresses[key] = record
+        return AddressEntry(
+            key: key, treatment: record.treatment, inProcess: record.inProcess, connectors: record.connectors,
+            consumers: record.consumers, remotes: consumers)
+    }
+
+    /// Data connections join the control connection of the same correlator.
+    private func neighbourGroups() -> [Int: NeighbourGroup] {
+        var groups: [Int: NeighbourGroup] = [:]
+        for (slot, control) in slots {
+            guard let state = connections[control] else { continue }
+            var data: [ConnectionRef] = []
+            if let correlator = state.info.groupCorrelator, state.info.peerTrunking {
+                data = connections.values.filter {
+                    $0.info.role == .interRouterData && $0.info.groupCorrelator == correlator
+                }.map(\.info.ref)
+            }
+            data.sort { ($0.worker, $0.id) < ($1.worker, $1.id) }
+            groups[slot] = NeighbourGroup(slot: slot, control: control, data: data)
+        }
+        return groups
+    }
+
+    // MARK: Addresses
+
+    /// Changes a record, creating it when needed, and tells routing what the network must know.
+    func changeAddress(_ key: String, _ body: (inout AddressRecord) -> Void) {
+        var record = addresses[key] ?? AddressRecord(key: key, treatment: treatment(for: key))
+        body(&record)
+        if record.isMobile, !record.inProcess {
+            let wanted = record.localConsumerCount > 0
+            if wanted {
+                record.isAdvertised = true
+                perform(
+                    routing.handle(
+                        .localAddressAdded(key: key, treatment: record.treatment.rawValue, producers: record.producers.count),
+                        now: now))
+            } else if record.isAdvertised {
+                record.isAdvertised = false
+                perform(routing.handle(.localAddressRemoved(key: key), now: now))
+            }
+        }
+        addresses[key] = record
+        tablesChanged()
+    }
+
+    private func treatment(for key: String) -> Treatment {
+        guard key.first == "M" else { return .balanced }
+        return treatments.treatment(of: String(key.dropFirst())) ?? treatments.fallback
+    }
+
+    func consumerAttached(key: String, connection: ConnectionRef, link: UInt64) {
+        linkKeys[link] = (key, connection)
+        changeAddress(key) { $0.consumers.append(LocalConsumer(connection: connection, link: link, load: LoadCounter())) }
+    }
+
+    func producerAttached(key: String, link: UInt64) {
+        linkKeys[link] = (key, nil)
+        changeAddress(key) { $0.producers.insert(link) }
+    }
+
+    func linkDetached(link: UInt64) {
+        guard let known = linkKeys.removeValue(forKey: link) else { return }
+        changeAddress(known.key) { record in
+            record.consumers.removeAll { $0.link == link }
+            record.producers.remove(link)
+        }
+    }
+}

@@ -1,0 +1,57 @@
+import AMQPCodec
+
+/// What the control thread gets to know of a message besides its octets.
+struct MessageContext: Sendable {
+    var connection: ConnectionRef
+    /// It came on a control link.
+    var isControl: Bool
+    var link: UInt64
+    /// Hash key of the address it was matched by; nil on control links.
+    var key: String?
+    var head: MessageHead
+    /// The producer link's target address.
+    var target: String?
+}
+
+/// Collects a whole message for the control thread: routing messages, management requests, multicasts.
+final class CoreSink: DeliveryEnd {
+    private unowned let core: Core
+    private let context: MessageContext
+    private var producer: DeliveryEnd?
+    private var bytes: [UInt8] = []
+    /// The largest message the control thread takes, octets.
+    static let messageMaximum = 1 << 20
+
+    init(core: Core, context: MessageContext, producer: DeliveryEnd) {
+        self.core = core
+        self.context = context
+        self.producer = producer
+    }
+
+    override func deliver(_ bytes: UnsafeMutableRawPointer, _ count: Int, headroom: Bool) {
+        guard let producer else { return }
+        guard self.bytes.count + count <= CoreSink.messageMaximum else {
+            self.producer = nil
+            self.bytes = []
+            return producer.update(
+                .rejected(
+                    AMQPError(
+                        condition: "amqp:link:message-size-exceeded",
+                        description: "messages for the router itself are limited to \(CoreSink.messageMaximum) octets")),
+                settled: true)
+        }
+        self.bytes.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
+    }
+
+    override func finish(settled: Bool) {
+        guard let producer else { return }
+        self.producer = nil
+        let bytes = bytes
+        let context = context
+        core.post { [core] in core.received(context, bytes: bytes) }
+        if !settled { producer.update(.accepted, settled: true) }
+    }
+
+    override func abort() { producer = nil }
+    override func settledByProducer(_ state: DeliveryState) { producer = nil }
+}

@@ -1,0 +1,107 @@
+/// Where an address text leads, seen from one router (router-protocol sheet, section 4.1).
+enum AddressScope: Equatable, Sendable {
+    /// `_local/x`, or `_topo/0/<self>/x`: this router only; the hash key is `L` + x.
+    case local(String)
+    /// `_topo/0/all/x`: every router; the hash key is `T` + x.
+    case all(String)
+    /// `_topo/0/<id>/…`: forwarded as a whole to router `id`.
+    case router(String)
+    /// `_edge/<id>/…`: an edge router reachable through some interior router; the hash key is `H` + id.
+    case edge(String)
+    /// A service address; the hash key is `M` + text.
+    case mobile(String)
+
+    /// Classifies a `to` or terminus address. Never fails: what is not special is mobile.
+    init(_ text: String, selfID: String) {
+        let rest = AddressScope.normalised(text)
+        if let name = rest.dropping("_local/") {
+            self = .local(String(name))
+        } else if let path = rest.dropping("_topo/") {
+            self = AddressScope.topological(path, whole: rest, selfID: selfID)
+        } else if let path = rest.dropping("_edge/") {
+            let id = path.prefix { $0 != UInt8(ascii: "/") }
+            self = .edge(String(id) ?? "")
+        } else {
+            self = .mobile(String(rest))
+        }
+    }
+
+    private static func topological(_ path: Substring.UTF8View, whole: Substring.UTF8View, selfID: String) -> AddressScope {
+        let slash = UInt8(ascii: "/")
+        if let name = path.dropping("all/") { return .all(String(name)) }
+        guard let afterArea = path.dropping("0/") else { return .mobile(String(whole)) }
+        let id = afterArea.prefix { $0 != slash }
+        let name = afterArea.dropFirst(id.count + 1)
+        if id.elementsEqual("all".utf8) { return .all(String(name)) }
+        if id.elementsEqual(selfID.utf8) { return .local(String(name)) }
+        return .router(String(id) ?? "")
+    }
+
+    /// Skips scheme, host and one leading slash; drops one trailing `.` or `/`.
+    private static func normalised(_ text: String) -> Substring.UTF8View {
+        let slash = UInt8(ascii: "/")
+        var view = Substring(text).utf8
+        if let colon = view.firstIndex(of: UInt8(ascii: ":")) {
+            let after = view[view.index(after: colon)...]
+            if after.starts(with: "//".utf8) {
+                let host = after.dropFirst(2)
+                if let end = host.firstIndex(of: slash) { view = host[host.index(after: end)...] }
+            } else if after.first == slash {
+                view = after.dropFirst()
+            }
+        } else if view.first == slash {
+            view = view.dropFirst()
+        }
+        if let last = view.last, last == slash || last == UInt8(ascii: ".") { view = view.dropLast() }
+        return view
+    }
+
+    /// The key under which address tables hold it.
+    var key: String {
+        switch self {
+        case .local(let name): "L" + name
+        case .all(let name): "T" + name
+        case .router(let id): "R" + id
+        case .edge(let id): "H" + id
+        case .mobile(let text): "M" + text
+        }
+    }
+}
+
+extension Substring.UTF8View {
+    fileprivate func dropping(_ prefix: StaticString) -> Substring.UTF8View? {
+        prefix.withUTF8Buffer { bytes in
+            starts(with: bytes) ? self.dropFirst(bytes.count) : nil
+        }
+    }
+}
+
+extension String {
+    fileprivate init(_ view: Substring.UTF8View) { self = String(Substring(view)) }
+}
+
+/// How an address chooses among its consumers; the raw values are those of mobile-address messages.
+enum Treatment: Int, Sendable {
+    case multicastFlood = 0, multicastOnce, closest, balanced, unavailable
+
+    /// From a configuration word.
+    init?(name: String) {
+        switch name {
+        case "multicast": self = .multicastOnce
+        case "closest": self = .closest
+        case "balanced": self = .balanced
+        case "unavailable": self = .unavailable
+        default: return nil
+        }
+    }
+
+    var name: String {
+        switch self {
+        case .multicastFlood: "flood"
+        case .multicastOnce: "multicast"
+        case .closest: "closest"
+        case .balanced: "balanced"
+        case .unavailable: "unavailable"
+        }
+    }
+}

@@ -1,0 +1,109 @@
+import AMQPCodec
+
+/// Joins a producer on one loop with a consumer on another.
+///
+/// The producer talks to a ``BridgeEntry`` on its loop, the consumer to a ``BridgeExit`` on the other; octets are copied into
+/// messages between the two inboxes. The amount under way is bounded by the stream's end-to-end window. Where every neighbour
+/// has a data connection on every loop, which is the default, streams do not need bridges.
+final class BridgeEntry: DeliveryEnd {
+    unowned let worker: Worker
+    let id: UInt64
+    private let exitWorker: Worker
+    private let exitID: UInt64
+    private var producer: DeliveryEnd?
+
+    init(worker: Worker, id: UInt64, producer: DeliveryEnd, exitWorker: Worker, exitID: UInt64) {
+        self.worker = worker
+        self.id = id
+        self.producer = producer
+        self.exitWorker = exitWorker
+        self.exitID = exitID
+    }
+
+    private func forward(_ body: @escaping @Sendable (BridgeExit) -> Void) {
+        let exitWorker = exitWorker
+        let exitID = exitID
+        exitWorker.post {
+            guard let exit = exitWorker.bridges[exitID] as? BridgeExit else { return }
+            body(exit)
+        }
+    }
+
+    override func deliver(_ bytes: UnsafeMutableRawPointer, _ count: Int, headroom: Bool) {
+        let copy = [UInt8](UnsafeRawBufferPointer(start: bytes, count: count))
+        forward { $0.deliver(copy) }
+    }
+
+    override func finish(settled: Bool) {
+        forward { $0.consumer?.finish(settled: settled) }
+        if settled { end() }
+    }
+
+    override func abort() {
+        forward {
+            $0.consumer?.abort()
+            $0.end()
+        }
+        end()
+    }
+
+    override func settledByProducer(_ state: DeliveryState) {
+        forward {
+            $0.consumer?.settledByProducer(state)
+            $0.end()
+        }
+        end()
+    }
+
+    /// A state from the other loop.
+    func returned(_ state: DeliveryState?, settled: Bool) {
+        let target = producer
+        if settled { end() }
+        target?.update(state, settled: settled)
+    }
+
+    private func end() {
+        producer = nil
+        worker.bridges[id] = nil
+    }
+}
+
+/// The consumer's end of a bridge; see ``BridgeEntry``.
+final class BridgeExit: DeliveryEnd {
+    unowned let worker: Worker
+    let id: UInt64
+    private let entryWorker: Worker
+    private let entryID: UInt64
+    var consumer: DeliveryEnd?
+
+    init(worker: Worker, id: UInt64, entryWorker: Worker, entryID: UInt64) {
+        self.worker = worker
+        self.id = id
+        self.entryWorker = entryWorker
+        self.entryID = entryID
+    }
+
+    func deliver(_ bytes: [UInt8]) {
+        guard let consumer else { return }
+        var bytes = bytes
+        bytes.withUnsafeMutableBytes { buffer in
+            guard let base = buffer.baseAddress else { return }
+            consumer.deliver(base, buffer.count, headroom: false)
+            worker.flushStreams()
+        }
+    }
+
+    override func update(_ state: DeliveryState?, settled: Bool) {
+        let entryWorker = entryWorker
+        let entryID = entryID
+        entryWorker.post {
+            (entryWorker.bridges[entryID] as? BridgeEntry)?.returned(state, settled: settled)
+        }
+        if settled { end() }
+    }
+
+    func end() {
+        consumer = nil
+        worker.bridges[id] = nil
+    }
+}

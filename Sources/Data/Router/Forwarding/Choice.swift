@@ -1,0 +1,53 @@
+/// Where one anycast delivery goes.
+enum Choice {
+    case connector(TCPConnectorTarget)
+    case consumer(LocalConsumer)
+    case remote(RemoteRoute, LoadCounter?)
+    case inProcess
+    case nowhere
+}
+
+/// The rule that picks one consumer of an address; pure, so that every choice can be explained and predicted.
+///
+/// balanced: the least (open streams + path cost) wins, each destination counted for itself; a local consumer costs 0.
+/// closest: any local consumer before any remote one, then the least path cost. Ties go round by `turn`.
+enum ConsumerChoice {
+    /// - Parameters:
+    ///   - origin: the router where the delivery entered the network; nil = here.
+    ///   - turn: a counter of the caller that spreads ties.
+    static func pick(_ entry: AddressEntry, origin: String?, turn: Int) -> Choice {
+        if entry.treatment == .unavailable { return .nowhere }
+        if entry.inProcess { return .inProcess }
+        let locals = entry.connectors.count + entry.consumers.count
+        let total = locals + entry.remotes.count
+        if total == 0 { return .nowhere }
+        var best: (index: Int, value: Int)?
+        for step in 0..<total {
+            let index = (step &+ turn) % total
+            if entry.treatment == .closest, index >= locals, locals > 0 { continue }
+            guard let value = value(entry, index, origin: origin) else { continue }
+            if best == nil || value < best!.value { best = (index, value) }
+        }
+        guard let best else { return .nowhere }
+        return choice(entry, best.index)
+    }
+
+    /// The candidate's weight; nil when it may not be chosen for this origin.
+    private static func value(_ entry: AddressEntry, _ index: Int, origin: String?) -> Int? {
+        let isClosest = entry.treatment == .closest
+        if index < entry.connectors.count { return isClosest ? 0 : entry.connectors[index].load.value }
+        let consumer = index - entry.connectors.count
+        if consumer < entry.consumers.count { return isClosest ? 0 : entry.consumers[consumer].load.value }
+        let remote = entry.remotes[consumer - entry.consumers.count]
+        if let origin, !remote.route.validOrigins.contains(origin) { return nil }
+        return isClosest ? remote.route.cost : remote.load.value &+ remote.route.cost
+    }
+
+    private static func choice(_ entry: AddressEntry, _ index: Int) -> Choice {
+        if index < entry.connectors.count { return .connector(entry.connectors[index]) }
+        let consumer = index - entry.connectors.count
+        if consumer < entry.consumers.count { return .consumer(entry.consumers[consumer]) }
+        let remote = entry.remotes[consumer - entry.consumers.count]
+        return .remote(remote.route, remote.load)
+    }
+}

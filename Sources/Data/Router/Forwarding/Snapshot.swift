@@ -1,0 +1,86 @@
+import Synchronization
+
+/// Names one AMQP connection: the loop that owns it and its number.
+struct ConnectionRef: Hashable, Sendable {
+    var worker: Int
+    var id: UInt64
+}
+
+/// Counts what is open towards one destination. Shared by all loops; touched once per stream, never per frame.
+final class LoadCounter: Sendable {
+    private let count = Atomic<Int>(0)
+    private let opened = Atomic<Int>(0)
+    func increment() {
+        count.wrappingAdd(1, ordering: .relaxed)
+        opened.wrappingAdd(1, ordering: .relaxed)
+    }
+    func decrement() { count.wrappingSubtract(1, ordering: .relaxed) }
+    var value: Int { count.load(ordering: .relaxed) }
+    var total: Int { opened.load(ordering: .relaxed) }
+}
+
+/// The connections to one neighbour: its control connection and the data connections of the same group.
+struct NeighbourGroup: Sendable {
+    var slot: Int
+    var control: ConnectionRef
+    /// Data connections in a stable order; empty when trunking is off or not offered by the peer.
+    var data: [ConnectionRef]
+}
+
+/// A reachable remote router.
+struct RemoteRoute: Sendable {
+    var id: String
+    /// Next hop's slot.
+    var slot: Int
+    var cost: Int
+    /// Routers whose shortest path to `id` passes through us; we may forward for these and for ourselves.
+    var validOrigins: Set<String>
+}
+
+/// A consumer on one of our own AMQP connections.
+struct LocalConsumer: Sendable {
+    var connection: ConnectionRef
+    var link: UInt64
+    var load: LoadCounter
+}
+
+/// A service address's consumers on a remote router.
+struct RemoteConsumer: Sendable {
+    var route: RemoteRoute
+    var load: LoadCounter
+}
+
+/// One address with everything a loop needs to choose a destination.
+struct AddressEntry: Sendable {
+    var key: String
+    var treatment: Treatment
+    /// Handled inside this router by the control thread.
+    var inProcess: Bool
+    var connectors: [TCPConnectorTarget]
+    var consumers: [LocalConsumer]
+    var remotes: [RemoteConsumer]
+
+    var isReachable: Bool { inProcess || !connectors.isEmpty || !consumers.isEmpty || !remotes.isEmpty }
+}
+
+/// The routing and address tables at one moment. Computed by the control thread, read by every loop without locks.
+final class Snapshot: Sendable {
+    let version: UInt64
+    let routerID: String
+    let radius: Int
+    let routes: [String: RemoteRoute]
+    let groups: [Int: NeighbourGroup]
+    let addresses: [String: AddressEntry]
+
+    init(
+        version: UInt64, routerID: String, radius: Int, routes: [String: RemoteRoute], groups: [Int: NeighbourGroup],
+        addresses: [String: AddressEntry]
+    ) {
+        self.version = version
+        self.routerID = routerID
+        self.radius = radius
+        self.routes = routes
+        self.groups = groups
+        self.addresses = addresses
+    }
+}

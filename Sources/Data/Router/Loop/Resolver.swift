@@ -1,0 +1,61 @@
+import CLibuv
+import Glibc
+
+/// Turns host names into addresses on libuv's thread pool, so that no loop ever waits for DNS.
+enum Resolver {
+    private final class Request {
+        let done: (Result<[SocketAddress], ResolveFailure>) -> Void
+        let host: String
+        init(host: String, done: @escaping (Result<[SocketAddress], ResolveFailure>) -> Void) {
+            self.host = host
+            self.done = done
+        }
+    }
+
+    /// Resolves `host`; `done` runs on the loop's thread, at once for an address literal.
+    static func resolve(
+        loop: UnsafeMutablePointer<uv_loop_t>, host: String, port: UInt16,
+        done: @escaping (Result<[SocketAddress], ResolveFailure>) -> Void
+    ) {
+        if let literal = SocketAddress(literal: host, port: port) { return done(.success([literal])) }
+        let request = UnsafeMutablePointer<uv_getaddrinfo_t>.allocate(capacity: 1)
+        request.pointee.data = Unmanaged.passRetained(Request(host: host, done: done)).toOpaque()
+        var hints = addrinfo()
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        let result = uv_getaddrinfo(loop, request, onResolved, host, String(port), &hints)
+        if result != 0 { finish(request, status: result, list: nil) }
+    }
+
+    fileprivate static func finish(
+        _ request: UnsafeMutablePointer<uv_getaddrinfo_t>, status: Int32, list: UnsafeMutablePointer<addrinfo>?
+    ) {
+        guard let data = request.pointee.data else { return }
+        let context = Unmanaged<Request>.fromOpaque(data).takeRetainedValue()
+        request.deallocate()
+        guard status == 0 else {
+            let reason = String(cString: uv_strerror(status))
+            return context.done(.failure(ResolveFailure(host: context.host, reason: reason)))
+        }
+        var addresses: [SocketAddress] = []
+        var entry = list
+        while let current = entry, addresses.count < 16 {
+            if let address = current.pointee.ai_addr {
+                addresses.append(SocketAddress(address, length: Int(current.pointee.ai_addrlen)))
+            }
+            entry = current.pointee.ai_next
+        }
+        uv_freeaddrinfo(list)
+        context.done(.success(addresses))
+    }
+}
+
+/// A host name that could not be resolved.
+struct ResolveFailure: Error {
+    var host: String
+    var reason: String
+}
+
+private let onResolved: uv_getaddrinfo_cb = { request, status, list in
+    guard let request else { return }
+    Resolver.finish(request, status: status, list: list)
+}

@@ -1,0 +1,127 @@
+import CLibuv
+import Glibc
+
+/// A numeric network address with port, ready for `bind` or `connect`.
+struct SocketAddress: Hashable, Sendable {
+    private var storage: [UInt8]
+
+    init(_ address: UnsafePointer<sockaddr>, length: Int) {
+        storage = Array(UnsafeRawBufferPointer(start: address, count: length))
+    }
+
+    /// Parses an IPv4 or IPv6 literal; nil for a name.
+    init?(literal: String, port: UInt16) {
+        var v4 = sockaddr_in()
+        if uv_ip4_addr(literal, Int32(port), &v4) == 0 {
+            storage = withUnsafeBytes(of: &v4) { Array($0) }
+            return
+        }
+        var v6 = sockaddr_in6()
+        if uv_ip6_addr(literal, Int32(port), &v6) == 0 {
+            storage = withUnsafeBytes(of: &v6) { Array($0) }
+            return
+        }
+        return nil
+    }
+
+    /// AF_INET or AF_INET6.
+    var family: Int32 { Int32(storage.withUnsafeBytes { $0.loadUnaligned(as: sa_family_t.self) }) }
+
+    func withSockaddr<R>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> R) -> R {
+        storage.withUnsafeBytes {
+            body($0.baseAddress!.assumingMemoryBound(to: sockaddr.self), socklen_t($0.count))
+        }
+    }
+
+    /// `host:port`, with brackets around IPv6.
+    var text: String {
+        var buffer = [CChar](repeating: 0, count: 64)
+        let port = storage.withUnsafeBytes { UInt16(bigEndian: $0.loadUnaligned(fromByteOffset: 2, as: UInt16.self)) }
+        withSockaddr { address, _ in _ = uv_ip_name(address, &buffer, 64) }
+        let host = String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        return family == AF_INET6 ? "[\(host)]:\(port)" : "\(host):\(port)"
+    }
+}
+
+/// Thin wrappers over the socket calls the loops make; every call is non-blocking.
+enum Sockets {
+    /// The text of an errno, without its number.
+    static func text(_ code: Int32) -> String { String(cString: strerror(code)).lowercased() }
+
+    /// A listening socket. `shared` lets every loop bind its own socket to the same port (SO_REUSEPORT).
+    static func listen(_ address: SocketAddress, backlog: Int32, shared: Bool) -> Result<Int32, SocketFailure> {
+        let descriptor = socket(address.family, Int32(SOCK_STREAM.rawValue) | nonBlocking, 0)
+        guard descriptor >= 0 else { return .failure(SocketFailure(operation: "socket", code: errno)) }
+        set(descriptor, SOL_SOCKET, SO_REUSEADDR, 1)
+        if shared { set(descriptor, SOL_SOCKET, SO_REUSEPORT, 1) }
+        let bound = address.withSockaddr { bind(descriptor, $0, $1) }
+        guard bound == 0, Glibc.listen(descriptor, backlog > 0 ? backlog : 4096) == 0 else {
+            let failure = SocketFailure(operation: bound == 0 ? "listen" : "bind", code: errno)
+            close(descriptor)
+            return .failure(failure)
+        }
+        return .success(descriptor)
+    }
+
+    /// Starts a connection. `connected` tells whether it is established already.
+    static func connect(_ address: SocketAddress) -> Result<(descriptor: Int32, connected: Bool), SocketFailure> {
+        let descriptor = socket(address.family, Int32(SOCK_STREAM.rawValue) | nonBlocking, 0)
+        guard descriptor >= 0 else { return .failure(SocketFailure(operation: "socket", code: errno)) }
+        set(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+        if address.withSockaddr({ Glibc.connect(descriptor, $0, $1) }) == 0 { return .success((descriptor, true)) }
+        if errno == EINPROGRESS { return .success((descriptor, false)) }
+        let failure = SocketFailure(operation: "connect", code: errno)
+        close(descriptor)
+        return .failure(failure)
+    }
+
+    /// The pending error of a socket whose connect just ended; 0 = connected.
+    static func pendingError(_ descriptor: Int32) -> Int32 {
+        var code: Int32 = 0
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &code, &length)
+        return code
+    }
+
+    static func accept(_ listener: Int32) -> Int32 { accept4(listener, nil, nil, nonBlocking) }
+
+    static func set(_ descriptor: Int32, _ level: Int32, _ option: Int32, _ value: Int32) {
+        var value = value
+        setsockopt(descriptor, level, option, &value, socklen_t(MemoryLayout<Int32>.size))
+    }
+
+    /// Makes the coming close send a reset instead of an orderly end.
+    static func resetOnClose(_ descriptor: Int32) {
+        var value = linger(l_onoff: 1, l_linger: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &value, socklen_t(MemoryLayout<linger>.size))
+    }
+
+    static func peer(of descriptor: Int32) -> SocketAddress? {
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        return withUnsafeMutablePointer(to: &storage) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                getpeername(descriptor, $0, &length) == 0 ? SocketAddress($0, length: Int(length)) : nil
+            }
+        }
+    }
+
+    static func local(of descriptor: Int32) -> SocketAddress? {
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        return withUnsafeMutablePointer(to: &storage) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                getsockname(descriptor, $0, &length) == 0 ? SocketAddress($0, length: Int(length)) : nil
+            }
+        }
+    }
+
+    private static let nonBlocking = Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+}
+
+/// A socket call that failed, with the operating system's reason.
+struct SocketFailure: Error, Sendable {
+    var operation: String
+    var code: Int32
+    var text: String { Sockets.text(code) }
+}

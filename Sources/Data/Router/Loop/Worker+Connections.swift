@@ -1,0 +1,179 @@
+import AMQPCodec
+import CLibuv
+import Glibc
+
+/// A socket that accepts AMQP connections; accepted ones go round the loops.
+final class AMQPAcceptor: EventTarget {
+    unowned let worker: Worker
+    /// Replaced when the certificate files change; accepted connections keep what they had.
+    var settings: ConnectionSettings
+    private var poll: SocketPoll?
+    private var next = 0
+
+    init(worker: Worker, settings: ConnectionSettings) {
+        self.worker = worker
+        self.settings = settings
+    }
+
+    func open(_ descriptor: Int32) -> Bool {
+        guard let poll = SocketPoll(loop: worker.loop, descriptor: descriptor, target: self) else {
+            Glibc.close(descriptor)
+            return false
+        }
+        self.poll = consume poll
+        self.poll?.watch(read: true, write: false)
+        return true
+    }
+
+    func close() { poll.take()?.close() }
+
+    override func socketReady(readable: Bool, writable: Bool, failed: Bool) {
+        for _ in 0..<16 {
+            guard let listener = poll?.descriptor else { return }
+            let descriptor = Sockets.accept(listener)
+            if descriptor < 0 { return }
+            let owner = worker.peers[next % worker.peers.count]
+            next += 1
+            let settings = settings
+            let id = worker.core.takeConnectionID()
+            owner.post { owner.takeOver(descriptor, id: id, settings: settings, connected: true) }
+        }
+    }
+}
+
+extension Worker {
+    /// A connected or connecting socket becomes an AMQP connection of this loop.
+    func takeOver(_ descriptor: Int32, id: UInt64, settings: ConnectionSettings, connected: Bool) {
+        let peer = connected ? Sockets.peer(of: descriptor)?.text : nil
+        let connection = AMQPConnection(
+            worker: self, id: id, settings: settings, peerText: peer ?? "\(settings.host):\(settings.port)")
+        connections[id] = connection
+        connection.start(descriptor: descriptor, connected: connected)
+    }
+
+    /// Dials a connector's host. The outcome reaches the control thread as an opened or closed connection.
+    func dial(id: UInt64, settings: ConnectionSettings, port: UInt16) {
+        Resolver.resolve(loop: loop, host: settings.host, port: port) { [self] result in
+            switch result {
+            case .failure(let failure):
+                dialFailed(id, settings, "resolve \(failure.host): \(failure.reason)")
+            case .success(let addresses):
+                var last = "no address for \(settings.host)"
+                for address in addresses {
+                    switch Sockets.connect(address) {
+                    case .success(let socket):
+                        return takeOver(socket.descriptor, id: id, settings: settings, connected: socket.connected)
+                    case .failure(let failure):
+                        last = "connect \(address.text): \(failure.text)"
+                    }
+                }
+                dialFailed(id, settings, last)
+            }
+        }
+    }
+
+    private func dialFailed(_ id: UInt64, _ settings: ConnectionSettings, _ reason: String) {
+        let ref = ConnectionRef(worker: index, id: id)
+        core.post { [core] in core.connectionClosed(ref, entity: settings.entity, reason: reason, wasOpen: false) }
+    }
+
+    // MARK: Told by connections, passed to the control thread
+
+    func connectionOpened(_ connection: AMQPConnection, info: ConnectionInfo) {
+        core.post { [core] in core.connectionOpened(info) }
+    }
+
+    func controlLinksUp(_ connection: AMQPConnection) {
+        let ref = connection.ref
+        core.post { [core] in core.controlLinksUp(ref) }
+    }
+
+    func connectionClosed(_ connection: AMQPConnection, reason: String, wasOpen: Bool) {
+        connections[connection.ref.id] = nil
+        let ref = connection.ref
+        let entity = connection.settings.entity
+        let level: LogLevel = wasOpen || connection.settings.isConnector ? .info : .warning
+        Log.write(.server, level, "[C\(ref.id)] connection \(connection.settings.isConnector ? "to" : "from") \(connection.peerText) (\(entity)) closed: \(reason)")
+        core.post { [core] in core.connectionClosed(ref, entity: entity, reason: reason, wasOpen: wasOpen) }
+    }
+
+    func linkAttached(_ link: Link, connection: AMQPConnection) {
+        let ref = connection.ref
+        let number = link.number
+        switch link.kind {
+        case .consumer(let key):
+            core.post { [core] in core.consumerAttached(key: key, connection: ref, link: number) }
+        case .producer(let address?):
+            let key = AddressScope(address, selfID: routerID).key
+            core.post { [core] in core.producerAttached(key: key, link: number) }
+        default: break
+        }
+    }
+
+    func linkGone(_ link: Link, connection: AMQPConnection) {
+        let number = link.number
+        switch link.kind {
+        case .consumer, .producer(.some):
+            core.post { [core] in core.linkDetached(link: number) }
+        default: break
+        }
+    }
+
+    // MARK: Ordered by the control thread
+
+    /// Sends a complete message on a link of a connection here. Messages to a full link are dropped when pre-settled.
+    func sendMessage(_ bytes: [UInt8], on connectionID: UInt64, _ selector: LinkSelector) {
+        guard let connection = connections[connectionID], connection.phase == .frames else { return }
+        let link: Link?
+        switch selector {
+        case .control: link = connection.controlSender
+        case .priority(let priority):
+            link = connection.dataSenders.last { if case .data(let own) = $0.kind { own <= priority } else { false } }
+        case .number(let number): link = connection.consumerLink(number)
+        }
+        guard let link, link.machine.state == .attached else { return }
+        if link.waiting.count >= 1000 {
+            Log.write(.core, .warning, "[C\(connectionID)] link \(link.name) has 1000 undelivered messages; a pre-settled one is dropped")
+            return
+        }
+        let delivery = OutgoingDelivery(connection: connection, head: bytes, presettled: true, producer: nil, load: nil)
+        delivery.finish(settled: true)
+        delivery.begin(on: link)
+    }
+
+    func closeConnection(_ id: UInt64, reason: String, orderly: Bool) {
+        guard let connection = connections[id] else { return }
+        if orderly { connection.sendClose(nil) }
+        connection.close(reason)
+    }
+}
+
+/// Which link of a connection a message of the control thread leaves on.
+enum LinkSelector: Sendable {
+    case control
+    case priority(Int)
+    case number(UInt64)
+}
+
+extension AMQPConnection {
+    func consumerLink(_ number: UInt64) -> Link? {
+        for case let session? in sessions {
+            for link in session.localLinks.values where link.number == number && link.role == .sender { return link }
+        }
+        return nil
+    }
+
+    /// Client senders whose address got a consumer receive credit now.
+    func feedStarvedLinks() {
+        for case let session? in sessions {
+            for link in session.localLinks.values where link.isStarved {
+                guard case .producer(let address?) = link.kind, worker.isReachable(address), link.machine.state == .attached else {
+                    continue
+                }
+                link.isStarved = false
+                link.machine.grant(link.capacity)
+                session.sendFlow(link)
+            }
+        }
+    }
+}

@@ -1,0 +1,255 @@
+import AMQPCodec
+import CLibuv
+import Glibc
+
+/// One data-plane loop: its connections, streams, buffers and its copy of the routing tables.
+final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others only call post(_:)
+    /// A piece of plaintext to be written to a stream's socket at the end of this read.
+    struct Span {
+        var bytes: UnsafeMutableRawPointer
+        var count: Int
+        var next: Int32
+    }
+
+    /// Totals since start.
+    struct Counters: Sendable {
+        var octetsIn = 0
+        var octetsOut = 0
+        var streamsOpened = 0
+        var streamsClosed = 0
+        var ingress = 0
+        var egress = 0
+        var transit = 0
+        var released = 0
+        var rejected = 0
+    }
+
+    static let cipherCapacity = 128 * 1024
+    static let plainCapacity = 256 * 1024
+    static let readCapacity = 128 * 1024
+    private static let headroom = 64
+
+    let index: Int
+    let routerID: String
+    unowned let core: Core
+    let pool = SlabPool(keep: 64)
+    /// What is read from a TLS socket.
+    let cipherBuffer: UnsafeMutableRawPointer
+    /// Decrypted octets, cut into frames in place.
+    let plainBuffer: UnsafeMutableRawPointer
+    /// What is read from a service's socket, with headroom for a frame head in front.
+    let readBuffer: UnsafeMutableRawPointer
+    /// One outgoing frame that cannot be built in place.
+    let frameBuffer: UnsafeMutableRawPointer
+    private(set) var snapshot: Snapshot
+    var connections: [UInt64: AMQPConnection] = [:]
+    var bridges: [UInt64: DeliveryEnd] = [:]
+    var dirty: [AMQPConnection] = []
+    private var toResume: [AMQPConnection] = []
+    private var toClose: [(AMQPConnection, String)] = []
+    var spans: [Span] = []
+    private var touched: [TCPStream] = []
+    private var streams: [TCPStream?] = []
+    private var generations: [UInt32] = []
+    private var freeSlots: [Int] = []
+    private(set) var openStreams = 0
+    var counters = Counters()
+    var listenerSockets: [String: TCPListenerSocket] = [:]
+    var acceptors: [String: AMQPAcceptor] = [:]
+    private var pausedListeners: [TCPListenerSocket] = []
+    private var nextBridge: UInt64
+    private var nextLink: UInt64
+    private var random = SystemRandomNumberGenerator()
+    private var turn = 0
+    private var tickCount = 0
+    private(set) var peers: [Worker] = []
+
+    init(index: Int, routerID: String, core: Core, snapshot: Snapshot) {
+        self.index = index
+        self.routerID = routerID
+        self.core = core
+        self.snapshot = snapshot
+        cipherBuffer = .allocate(byteCount: Worker.cipherCapacity, alignment: 64)
+        plainBuffer = .allocate(byteCount: Worker.plainCapacity, alignment: 64)
+        readBuffer = .allocate(byteCount: Worker.readCapacity + Worker.headroom, alignment: 64) + Worker.headroom
+        frameBuffer = .allocate(byteCount: ConnectionSettings.largestFrame + 64, alignment: 64)
+        nextBridge = UInt64(index) << 48
+        nextLink = UInt64(index) << 48
+        super.init(name: "loop \(index)")
+    }
+
+    /// Told once, before the loop starts, who the other loops are.
+    func join(_ all: [Worker]) { peers = all }
+
+    // MARK: Turn
+
+    override func turnEnded() {
+        while true {
+            if !toResume.isEmpty {
+                let list = toResume
+                toResume = []
+                for connection in list where connection.phase != .closed { connection.resumeBlocked() }
+            }
+            if !dirty.isEmpty {
+                let list = dirty
+                dirty = []
+                for connection in list { connection.flush() }
+            }
+            if !toClose.isEmpty {
+                let list = toClose
+                toClose = []
+                for (connection, reason) in list { connection.close(reason) }
+            }
+            if toResume.isEmpty, dirty.isEmpty, toClose.isEmpty { return }
+        }
+    }
+
+    override func tick() {
+        let now = now
+        for connection in Array(connections.values) { connection.tick(now: now) }
+        for listener in pausedListeners { listener.resume() }
+        pausedListeners = []
+        tickCount += 1
+        if tickCount % 120 == 0 {
+            for connection in connections.values { connection.trimStreamingLinks(keep: 128, atMost: 64) }
+            pool.trim(to: 8)
+        }
+    }
+
+    override func willStop() {
+        for listener in listenerSockets.values { listener.close() }
+        for acceptor in acceptors.values { acceptor.close() }
+        for stream in streams { stream?.cut() }
+        for connection in Array(connections.values) { connection.close("router is stopping") }
+    }
+
+    func resumeSoon(_ connection: AMQPConnection) {
+        if !toResume.contains(where: { $0 === connection }) { toResume.append(connection) }
+    }
+
+    /// Closes after the current call chain, which may still use the connection.
+    func closeSoon(_ connection: AMQPConnection, reason: String) { toClose.append((connection, reason)) }
+
+    // MARK: Spans
+
+    func addSpan(_ stream: TCPStream, _ bytes: UnsafeMutableRawPointer, _ count: Int) {
+        let index = Int32(spans.count)
+        spans.append(Span(bytes: bytes, count: count, next: -1))
+        if stream.lastSpan >= 0 {
+            spans[Int(stream.lastSpan)].next = index
+        } else {
+            stream.firstSpan = index
+            touched.append(stream)
+        }
+        stream.lastSpan = index
+    }
+
+    /// Writes what was spanned: called before the buffer the spans point into is used again.
+    func flushStreams() {
+        while !touched.isEmpty {
+            let list = touched
+            touched = []
+            for stream in list { stream.flushSpans() }
+        }
+        spans.removeAll(keepingCapacity: true)
+    }
+
+    // MARK: Names and numbers
+
+    func randomName() -> String {
+        let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+_".utf8)
+        var bits = random.next()
+        var more = random.next()
+        var characters: [UInt8] = []
+        for position in 0..<15 {
+            characters.append(alphabet[Int(bits & 63)])
+            bits >>= 6
+            if position == 9 { swap(&bits, &more) }
+        }
+        return String(decoding: characters, as: UTF8.self)
+    }
+
+    func takeLinkNumber() -> UInt64 {
+        nextLink += 1
+        return nextLink
+    }
+
+    func takeBridge() -> UInt64 {
+        nextBridge += 1
+        return nextBridge
+    }
+
+    func nextTurn() -> Int {
+        turn &+= 1
+        return turn & 0xffff
+    }
+
+    // MARK: Tables
+
+    /// New tables from the control thread.
+    func adopt(_ snapshot: Snapshot) {
+        guard snapshot.version > self.snapshot.version else { return }
+        self.snapshot = snapshot
+        for connection in connections.values { connection.feedStarvedLinks() }
+    }
+
+    /// True when a delivery to this address would find a consumer now.
+    func isReachable(_ address: String) -> Bool {
+        switch AddressScope(address, selfID: routerID) {
+        case .router(let id): return snapshot.routes[id] != nil
+        case .local(let name):
+            if name.utf8.starts(with: "temp.t".utf8) { return true }
+            return snapshot.addresses["L" + name]?.isReachable == true
+        case let scope: return snapshot.addresses[scope.key]?.isReachable == true
+        }
+    }
+
+    // MARK: Streams
+
+    func makeStream(_ side: TCPStream.Side) -> TCPStream {
+        let slot: Int
+        if let free = freeSlots.popLast() {
+            slot = free
+        } else {
+            slot = streams.count
+            streams.append(nil)
+            generations.append(UInt32.random(in: 0...UInt32.max, using: &random))
+        }
+        generations[slot] &+= 1
+        let ref = StreamRef(worker: index, slot: slot, generation: generations[slot])
+        let stream = TCPStream(worker: self, side: side, ref: ref)
+        streams[slot] = stream
+        openStreams += 1
+        counters.streamsOpened += 1
+        return stream
+    }
+
+    func stream(_ ref: StreamRef) -> TCPStream? {
+        guard ref.worker == index, ref.slot < streams.count, let stream = streams[ref.slot], stream.ref == ref else { return nil }
+        return stream
+    }
+
+    func streamClosed(_ stream: TCPStream) {
+        guard streams[stream.ref.slot] === stream else { return }
+        streams[stream.ref.slot] = nil
+        freeSlots.append(stream.ref.slot)
+        openStreams -= 1
+        counters.streamsClosed += 1
+        switch stream.side {
+        case .listener(let target): target.closed.increment()
+        case .connector(let target):
+            target.load.decrement()
+            target.closed.increment()
+        }
+    }
+
+    /// Cuts the streams of a deleted service.
+    func cutStreams(where matches: (TCPStream.Side) -> Bool) {
+        for case let stream? in streams where matches(stream.side) { stream.cut() }
+    }
+
+    func pauseAccepting(_ listener: TCPListenerSocket) {
+        listener.pause()
+        pausedListeners.append(listener)
+    }
+}

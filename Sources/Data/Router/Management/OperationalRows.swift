@@ -1,0 +1,226 @@
+import AMQPCodec
+import Glibc
+import RouterConfig
+
+/// Kinds of rows that only the loops can give.
+enum OperationalRows {
+    enum Kind: Sendable {
+        case connection, link
+
+        init?(_ type: String) {
+            switch Schema.type(named: type)?.shortName {
+            case "connection": self = .connection
+            case "router.link": self = .link
+            default: return nil
+            }
+        }
+    }
+
+    /// True for types whose rows are collected from the loops.
+    static func isCollected(_ type: String) -> Bool { Kind(type) != nil }
+}
+
+extension Worker {
+    /// Rows of this loop's connections or links.
+    func rows(_ kind: OperationalRows.Kind) -> [[String: AMQPValue]] {
+        let sorted = connections.values.sorted { $0.ref.id < $1.ref.id }
+        switch kind {
+        case .connection: return sorted.filter { $0.openedAt > 0 }.map { $0.row(now: now) }
+        case .link: return sorted.flatMap { $0.linkRows() }
+        }
+    }
+}
+
+extension AMQPConnection {
+    fileprivate func row(now: Int64) -> [String: AMQPValue] {
+        let id = String(ref.id)
+        let properties = remoteOpen?.properties.filter { $0.key.stringValue != nil } ?? []
+        return [
+            "name": .string("connection/\(peerText)"), "identity": .string(id),
+            "type": .string("io.skupper.router.connection"), "host": .string(peerText),
+            "localSocket": .string(Sockets.local(of: poll?.descriptor ?? -1)?.text ?? ""),
+            "role": .string(effectiveRole.rawValue), "protocol": .string("amqp"),
+            "dir": .string(settings.isConnector ? "out" : "in"), "container": .string(remoteOpen?.containerID ?? ""),
+            "sasl": .string(mechanism), "isAuthenticated": .bool(mechanism == "EXTERNAL"),
+            "user": tls?.peerSubject.map { .string($0) } ?? .string("anonymous"), "isEncrypted": .bool(tls != nil),
+            "sslProto": tls.map { .string($0.protocolName) } ?? .null,
+            "sslCipher": tls.map { .string($0.cipherName) } ?? .null, "properties": .map(properties),
+            "sslSsf": .int(tls == nil ? 0 : 128), "ssl": .bool(tls != nil), "opened": .bool(openedAt > 0), "active": .bool(true),
+            "adminStatus": .string("enabled"), "operStatus": .string("up"),
+            "uptimeSeconds": .int(Int32(clamping: (now - openedAt) / 1000)), "enableProtocolTrace": .bool(false),
+            "tlsOrdinal": .int(Int32(clamping: settings.tls?.profile.ordinal ?? 0)),
+            "groupCorrelationId": (settings.groupCorrelator ?? property(WireNames.correlator)?.stringValue).map { .string($0) } ?? .null,
+        ]
+    }
+
+    fileprivate func linkRows() -> [[String: AMQPValue]] {
+        sessions.compactMap { $0 }.flatMap { session in
+            session.localLinks.values.sorted { $0.localHandle < $1.localHandle }.map { link in link.row(connection: self) }
+        }
+    }
+}
+
+extension Link {
+    fileprivate func row(connection: AMQPConnection) -> [String: AMQPValue] {
+        func count(_ value: Int) -> AMQPValue { Int32(exactly: value).map { .int($0) } ?? .long(Int64(value)) }
+        let type: String
+        var address: AMQPValue = .null
+        var priority = 4
+        switch kind {
+        case .control:
+            type = "router-control"
+            priority = 9
+        case .data(let own):
+            type = "inter-router"
+            priority = own
+        case .streaming: type = "inter-router"
+        case .consumer(let key):
+            type = "endpoint"
+            address = .string(key)
+        case .producer(let text):
+            type = "endpoint"
+            address = text.map { .string(AddressScope($0, selfID: connection.worker.routerID).key) } ?? .null
+        }
+        let unsettled = role == .sender
+            ? session.outgoing.values.count { $0.link === self } : session.incoming.values.count { $0.link === self }
+        return [
+            "name": .string(name), "identity": .string("\(connection.ref.id):\(session.localChannel):\(localHandle)"),
+            "type": .string("io.skupper.router.router.link"), "linkName": .string(name), "linkType": .string(type),
+            "linkDir": .string(role == .sender ? "out" : "in"), "owningAddr": address, "capacity": count(Int(capacity)),
+            "connectionId": .string(String(connection.ref.id)), "operStatus": .string(machine.state == .attached ? "up" : "down"),
+            "ingressHistogram": .null, "undeliveredCount": count(waiting.count), "unsettledCount": count(unsettled),
+            "deliveryCount": count(statistics.deliveries), "presettledCount": count(statistics.presettled),
+            "droppedPresettledCount": count(0), "acceptedCount": count(statistics.accepted),
+            "rejectedCount": count(statistics.rejected), "releasedCount": count(statistics.released),
+            "modifiedCount": count(statistics.modified), "deliveriesDelayed1Sec": count(0), "deliveriesDelayed10Sec": count(0),
+            "deliveriesStuck": count(0), "openMovedStreams": count(0), "priority": count(priority), "settleRate": count(0),
+            "creditAvailable": count(Int(machine.credit)), "zeroCreditSeconds": count(0),
+        ]
+    }
+}
+
+extension Core {
+    /// The management row of a configured entity, with its read-only attributes as they are now.
+    func row(_ entity: Entity) -> [String: AMQPValue] {
+        var row = entity.replyAttributes.mapValues(\.amqp)
+        func count(_ value: Int) -> AMQPValue { Int32(exactly: value).map { .int($0) } ?? .long(Int64(value)) }
+        switch entity.type {
+        case "router":
+            row["version"] = .string(RouterVersion.text)
+            row["area"] = .string("0")
+            row["hostName"] = .string(HostName.current)
+        case "connector":
+            guard let state = amqpConnectors[entity.name] else { break }
+            row["connectionStatus"] = .string(state.status)
+            row["connectionMsg"] = .string(state.message)
+        case "tcpListener":
+            guard let state = tcpListeners[entity.name] else { break }
+            row["operStatus"] = .string(state.isListening ? "up" : "down")
+            row["connectionMsg"] = .string(state.message)
+            row["connectionsOpened"] = count(state.target?.load.total ?? 0)
+            row["connectionsClosed"] = count(state.target?.closed.total ?? 0)
+            row["bytesIn"] = count(0)
+            row["bytesOut"] = count(0)
+        case "tcpConnector":
+            guard let state = tcpConnectors[entity.name] else { break }
+            row["connectionsOpened"] = count(state.target.load.total)
+            row["connectionsClosed"] = count(state.target.closed.total)
+            row["bytesIn"] = count(0)
+            row["bytesOut"] = count(0)
+        default:
+            break
+        }
+        return row
+    }
+
+    /// Every row of a type that the control thread knows by itself.
+    func rows(_ type: EntityType) -> [[String: AMQPValue]] {
+        switch type.shortName {
+        case "router.node": nodeRows()
+        case "router.address": addressRows()
+        case "routerMetrics": [metricsRow()]
+        case "management":
+            [["name": .string("self"), "identity": .string("self"), "type": .string(type.longName)]]
+        default: allEntities.filter { $0.type == type.shortName }.map { row($0) }
+        }
+    }
+
+    private func nodeRows() -> [[String: AMQPValue]] {
+        func int(_ value: Int64) -> AMQPValue { Int32(exactly: value).map { .int($0) } ?? .long(value) }
+        func node(_ id: String, _ index: Int, _ version: Int, _ instance: Int64, _ peers: [String]) -> [String: AMQPValue] {
+            [
+                "name": .string("router.node/\(id)"), "identity": .string("router.node/\(id)"),
+                "type": .string("io.skupper.router.router.node"), "id": .string(id), "index": int(Int64(index)),
+                "protocolVersion": int(Int64(version)), "instance": int(instance), "linkState": .list(peers.sorted().map { .string($0) }),
+                "address": .string("amqp:/_topo/0/\(id)"),
+            ]
+        }
+        var own = node(routerID, 0, 1, startedSeconds, Array(routing.ownPeers.keys))
+        own["nextHop"] = .string("(self)")
+        own["validOrigins"] = .list([])
+        own["cost"] = .int(0)
+        own["lastTopoChange"] = int(lastTopologyChange / 1000)
+        let remotes = routing.nodes.map { entry -> [String: AMQPValue] in
+            var row = node(entry.id, entry.maskBit, entry.protocolVersion, entry.instance, Array(entry.peers.keys))
+            row["nextHop"] = entry.nextHopID.map { .string($0) } ?? .null
+            row["validOrigins"] = .list(entry.validOrigins.sorted().map { .string($0) })
+            row["routerLink"] = entry.neighbourSlot.map { int(Int64($0)) } ?? .null
+            row["cost"] = entry.isReachable ? int(Int64(entry.cost)) : .null
+            return row
+        }
+        return [own] + remotes
+    }
+
+    private func addressRows() -> [[String: AMQPValue]] {
+        func int(_ value: Int) -> AMQPValue { .int(Int32(clamping: value)) }
+        return current.addresses.values.sorted { $0.key < $1.key }.map { entry in
+            let record = addresses[entry.key]
+            return [
+                "name": .string(entry.key), "identity": .string(entry.key), "key": .string(entry.key),
+                "type": .string("io.skupper.router.router.address"), "distribution": .string(entry.treatment.name),
+                "inProcess": int(entry.inProcess ? 1 : 0),
+                "subscriberCount": int(entry.connectors.count + entry.consumers.count), "remoteCount": int(entry.remotes.count),
+                "containerCount": int(0), "remoteHostRouters": .list(entry.remotes.map { .string($0.route.id) }),
+                "deliveriesIngress": int(0), "deliveriesEgress": int(entry.connectors.reduce(0) { $0 + $1.load.total }),
+                "deliveriesTransit": int(0), "deliveriesToContainer": int(0), "deliveriesFromContainer": int(0),
+                "transitOutstanding": .list(entry.remotes.map { int($0.load.value) }), "trackedDeliveries": int(0),
+                "priority": int(4), "deliveriesRedirectedToFallback": int(0),
+                "watch": .bool(tcpListeners.values.contains { $0.target?.key == entry.key || record == nil }),
+            ]
+        }
+    }
+
+    private func metricsRow() -> [String: AMQPValue] {
+        func long(_ value: Int) -> AMQPValue { .long(Int64(value)) }
+        let totals = totalCounters
+        return [
+            "name": .string("routerMetrics"), "identity": .string("1"), "type": .string("io.skupper.router.routerMetrics"),
+            "id": .string(routerID), "version": .string(RouterVersion.text), "addrCount": long(current.addresses.count),
+            "nodeCount": long(routing.nodes.count + 1), "linkCount": long(linkKeys.count), "autoLinkCount": long(0),
+            "connectionCount": long(connections.count), "deliveriesIngress": long(totals.ingress),
+            "deliveriesEgress": long(totals.egress), "deliveriesTransit": long(totals.transit),
+            "releasedDeliveries": long(totals.released), "rejectedDeliveries": long(totals.rejected),
+            "uptimeSeconds": long(Int(time(nil)) - Int(startedSeconds)), "residentMemoryUsage": long(ProcessMemory.residentOctets),
+            "memoryUsage": long(ProcessMemory.virtualOctets),
+            "connectionCounters": .map([
+                MapEntry(key: .string("amqp"), value: long(connections.count)),
+                MapEntry(key: .string("tcp"), value: long(totals.streamsOpened - totals.streamsClosed)),
+            ]),
+        ]
+    }
+
+    /// UPDATE of a connection entity: adminStatus=deleted cuts it, except between routers.
+    func updateConnection(_ request: ManagementRequest, _ changes: [String: AttributeValue]) -> ManagementReply {
+        guard let identity = request.identity ?? request.name, let id = UInt64(identity),
+            let (ref, state) = connections.first(where: { $0.key.id == id })
+        else { return .failure(404, "No entity with identity=\(request.identity ?? request.name ?? "")") }
+        guard changes["adminStatus"] == .string("deleted") else {
+            return .failure(400, "only adminStatus=deleted can be set on a connection")
+        }
+        guard !state.info.role.carriesAnnotations else {
+            return .failure(403, "a connection between routers is not closed this way; delete its connector or listener")
+        }
+        closeConnection(ref, reason: "adminStatus was set to deleted")
+        return ManagementReply(status: 200, description: "OK", body: .map([MapEntry(key: .string("adminStatus"), value: .string("deleted"))]))
+    }
+}

@@ -1,0 +1,193 @@
+import Glibc
+import HTTPServer
+import RouterConfig
+import Synchronization
+
+/// This build's version, shown by `--version`, in Open and in management.
+package enum RouterVersion {
+    package static let text = "0.1.0"
+}
+
+enum HostName {
+    static let current: String = {
+        var buffer = [CChar](repeating: 0, count: 256)
+        gethostname(&buffer, 255)
+        return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }()
+}
+
+/// Memory of this process, from /proc/self/statm, in octets.
+enum ProcessMemory {
+    static var residentOctets: Int { pages(1) }
+    static var virtualOctets: Int { pages(0) }
+
+    private static func pages(_ index: Int) -> Int {
+        let descriptor = open("/proc/self/statm", O_RDONLY)
+        guard descriptor >= 0 else { return 0 }
+        defer { close(descriptor) }
+        var buffer = [UInt8](repeating: 0, count: 256)
+        let count = read(descriptor, &buffer, 256)
+        guard count > 0 else { return 0 }
+        let words = String(decoding: buffer[..<count], as: UTF8.self).split(separator: " ")
+        return index < words.count ? (Int(words[index]) ?? 0) * sysconf(Int32(_SC_PAGESIZE)) : 0
+    }
+}
+
+extension Core {
+    /// Sums over the loops, as last collected.
+    var totalCounters: Worker.Counters {
+        lastCounters.values.reduce(into: Worker.Counters()) { total, part in
+            total.octetsIn += part.octetsIn
+            total.octetsOut += part.octetsOut
+            total.streamsOpened += part.streamsOpened
+            total.streamsClosed += part.streamsClosed
+            total.ingress += part.ingress
+            total.egress += part.egress
+            total.transit += part.transit
+            total.released += part.released
+            total.rejected += part.rejected
+        }
+    }
+
+    /// Asks every loop for its counters; `done` runs on the control thread when all have answered.
+    func collectCounters(_ done: @escaping @Sendable (Core) -> Void) {
+        let shared = SharedCount(left: workers.count)
+        for worker in workers {
+            worker.post {
+                let counters = worker.counters
+                let index = worker.index
+                worker.core.post { [core = worker.core] in
+                    core.lastCounters[index] = counters
+                    if shared.countDown() { done(core) }
+                }
+            }
+        }
+    }
+
+    /// Prometheus text with the names that deployments scrape (router-protocol sheet, section 6.7).
+    func metricsText() -> String {
+        let totals = totalCounters
+        let open = totals.streamsOpened - totals.streamsClosed
+        let rows: [(String, String, Int)] = [
+            ("qdr_connections_total", "gauge", connections.count + open),
+            ("qdr_links_total", "gauge", linkKeys.count),
+            ("qdr_addresses_total", "gauge", current.addresses.count),
+            ("qdr_routers_total", "gauge", routing.routes.count + 1),
+            ("qdr_presettled_deliveries_total", "counter", 0),
+            ("qdr_dropped_presettled_deliveries_total", "counter", 0),
+            ("qdr_accepted_deliveries_total", "counter", totals.streamsClosed),
+            ("qdr_released_deliveries_total", "counter", totals.released),
+            ("qdr_rejected_deliveries_total", "counter", totals.rejected),
+            ("qdr_modified_deliveries_total", "counter", 0),
+            ("qdr_deliveries_ingress_total", "counter", totals.ingress),
+            ("qdr_deliveries_egress_total", "counter", totals.egress),
+            ("qdr_deliveries_transit_total", "counter", totals.transit),
+            ("qdr_router_vmsize_bytes", "gauge", ProcessMemory.virtualOctets),
+            ("qdr_router_rss_bytes", "gauge", ProcessMemory.residentOctets),
+            ("qdr_tcp_service_connections", "gauge", open),
+            ("qdr_amqp_service_connections", "gauge", connections.count),
+            ("skupper_service_octets_received_total", "counter", totals.octetsIn),
+            ("skupper_service_octets_sent_total", "counter", totals.octetsOut),
+        ]
+        return rows.map { "# TYPE \($0.0) \($0.1)\n\($0.0) \($0.2)\n" }.joined()
+    }
+
+    func createHTTPListener(_ entity: Entity) throws(EntityFailure) {
+        guard let port = entity.port() else {
+            throw EntityFailure(status: 400, text: "listener '\(entity.name)': port '\(entity[string: "port"] ?? "")' is no port")
+        }
+        guard entity[string: "sslProfile"] == nil else {
+            throw EntityFailure(status: 501, text: "listener '\(entity.name)': HTTP over TLS is not built yet; leave sslProfile out")
+        }
+        let host = entity[string: "host"] ?? ""
+        let healthz = entity.boolean("healthz") ?? true
+        let metrics = entity.boolean("metrics") ?? true
+        let endpoints = HTTPEndpoints(core: self, healthz: healthz, metrics: metrics)
+        do {
+            let server = try HTTPServer(
+                host: host.isEmpty ? "0.0.0.0" : host, port: port, tls: nil, limits: HTTPLimits(connections: 64),
+                handler: { endpoints.answer($0) })
+            amqpListeners[entity.name] = AMQPListenerState(entity: entity, http: server)
+            Log.write(.http, .info, "listening on \(host):\(server.port) (\(entity.name))")
+        } catch {
+            throw EntityFailure(status: 400, text: "listener '\(entity.name)': \(error)")
+        }
+    }
+}
+
+/// Counts answers; used on one thread but captured by several closures.
+private final class SharedCount: Sendable {
+    private let left: Atomic<Int>
+    init(left: Int) { self.left = Atomic(left) }
+    /// True for the last one.
+    func countDown() -> Bool { left.wrappingSubtract(1, ordering: .relaxed).newValue == 0 }
+}
+
+/// `/healthz` and `/metrics`: each answer takes a round trip through the control thread, so that it proves life.
+private final class HTTPEndpoints: Sendable {
+    private unowned let core: Core
+    private let healthz: Bool
+    private let metrics: Bool
+    /// Seconds the control thread has to answer.
+    private static let patienceSeconds = 3
+
+    init(core: Core, healthz: Bool, metrics: Bool) {
+        self.core = core
+        self.healthz = healthz
+        self.metrics = metrics
+    }
+
+    func answer(_ request: HTTPRequest) -> HTTPResponse {
+        guard request.method == "GET" || request.method == "HEAD" else { return .text("only GET is answered here\n", status: 405) }
+        switch request.path {
+        case "/healthz" where healthz:
+            let answer = Answer()
+            core.post { answer.give("OK\n") }
+            return answer.wait(seconds: HTTPEndpoints.patienceSeconds).map { .text($0) }
+                ?? .text("the control thread does not answer\n", status: 503)
+        case "/metrics" where metrics:
+            let answer = Answer()
+            core.collectCounters { answer.give($0.metricsText()) }
+            return answer.wait(seconds: HTTPEndpoints.patienceSeconds).map { .text($0) }
+                ?? .text("the router does not answer\n", status: 503)
+        default:
+            return .text("nothing here; try /healthz or /metrics\n", status: 404)
+        }
+    }
+}
+
+/// One value handed from one thread to another that waits for it.
+private final class Answer: @unchecked Sendable {  // guarded by the mutex
+    private var mutex = pthread_mutex_t()
+    private var condition = pthread_cond_t()
+    private var value: String?
+
+    init() {
+        pthread_mutex_init(&mutex, nil)
+        pthread_cond_init(&condition, nil)
+    }
+
+    deinit {
+        pthread_cond_destroy(&condition)
+        pthread_mutex_destroy(&mutex)
+    }
+
+    func give(_ text: String) {
+        pthread_mutex_lock(&mutex)
+        value = text
+        pthread_cond_signal(&condition)
+        pthread_mutex_unlock(&mutex)
+    }
+
+    func wait(seconds: Int) -> String? {
+        var deadline = timespec()
+        clock_gettime(CLOCK_REALTIME, &deadline)
+        deadline.tv_sec += seconds
+        pthread_mutex_lock(&mutex)
+        defer { pthread_mutex_unlock(&mutex) }
+        while value == nil {
+            if pthread_cond_timedwait(&condition, &mutex, &deadline) != 0 { break }
+        }
+        return value
+    }
+}

@@ -1,0 +1,92 @@
+import COpenSSL
+import CLibuv
+import Glibc
+import RouterConfig
+
+/// The router as a whole: one control thread, one loop for each processor, and the configuration applied to them.
+package final class RouterProcess {
+    private let core: Core
+    private let workers: [Worker]
+    private let configuration: RouterConfiguration
+
+    /// Loops for this machine: `workerThreads` if given, else one for each processor this process may use, at most 16.
+    private static func loopCount(_ router: Entity) -> Int {
+        if let given = router.attributes["workerThreads"], case .integer(let count) = given { return min(max(1, Int(count)), 64) }
+        return min(max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))), 16)
+    }
+
+    /// Starts the threads. Nothing listens yet: ``apply()`` does that.
+    package init(configuration: RouterConfiguration) {
+        self.configuration = configuration
+        signal(SIGPIPE, SIG_IGN)
+        RouterProcess.raiseDescriptorLimit()
+        OPENSSL_init_ssl(0, nil)
+        core = Core(router: configuration.router, instance: Int64(time(nil)))
+        let empty = Core.emptySnapshot(routerID: core.routerID)
+        let core = core
+        workers = (0..<RouterProcess.loopCount(configuration.router)).map { index in
+            Worker(index: index, routerID: core.routerID, core: core, snapshot: empty)
+        }
+        core.join(workers)
+        for worker in workers { worker.join(workers) }
+        for worker in workers { worker.start(tickMilliseconds: 250) }
+        core.start(tickMilliseconds: 50)
+    }
+
+    private static func raiseDescriptorLimit() {
+        var limit = rlimit()
+        let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+        guard getrlimit(resource, &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(resource, &limit)
+    }
+
+    /// Applies the configuration; returns the text of the first failure, after which the router should stop.
+    package func apply() -> String? {
+        let entities = configuration.entities
+        let result = Waiting<String?>()
+        let core = core
+        for warning in configuration.warnings { Log.write(.agent, .warning, warning) }
+        core.post {
+            for entity in entities {
+                do throws(EntityFailure) {
+                    try core.create(entity)
+                } catch {
+                    return result.give(error.text)
+                }
+            }
+            core.tablesChanged()
+            Log.write(
+                .router, .info,
+                "router \(core.routerID) started, mode \(core.routerEntity[string: "mode"] ?? ""), \(core.workers.count) loops, instance \(core.startedSeconds), version \(RouterVersion.text)")
+            result.give(nil)
+        }
+        return result.wait()
+    }
+
+    /// Stops every thread; sockets are cut as skupper-router cuts them, without AMQP close.
+    package func stop() {
+        for worker in workers { worker.stop() }
+        core.stop()
+    }
+}
+
+/// A value one thread waits for without limit: only used where the giver cannot fail to give.
+private final class Waiting<Value: Sendable>: @unchecked Sendable {  // guarded by the semaphore
+    private var semaphore = sem_t()
+    private var value: Value?
+
+    init() { sem_init(&semaphore, 0, 0) }
+    deinit { sem_destroy(&semaphore) }
+
+    func give(_ value: Value) {
+        self.value = value
+        sem_post(&semaphore)
+    }
+
+    func wait() -> Value {
+        while sem_wait(&semaphore) != 0 {}
+        guard let value else { preconditionFailure("semaphore posted before the value was set") }
+        return value
+    }
+}

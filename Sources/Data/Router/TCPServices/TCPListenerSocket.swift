@@ -1,0 +1,48 @@
+import CLibuv
+import Glibc
+
+/// A TCP listener's socket on one loop. Every loop has its own on the same port, so that accepting needs no hand-over.
+final class TCPListenerSocket: EventTarget {
+    unowned let worker: Worker
+    let target: TCPListenerTarget
+    private var poll: SocketPoll?
+    /// Accepts per wake-up, so that a burst of clients does not keep the streams waiting.
+    private static let batch = 16
+
+    init(worker: Worker, target: TCPListenerTarget) {
+        self.worker = worker
+        self.target = target
+    }
+
+    func open(_ descriptor: Int32) -> Bool {
+        guard let poll = SocketPoll(loop: worker.loop, descriptor: descriptor, target: self) else {
+            Glibc.close(descriptor)
+            return false
+        }
+        self.poll = consume poll
+        self.poll?.watch(read: true, write: false)
+        return true
+    }
+
+    func close() { poll.take()?.close() }
+
+    override func socketReady(readable: Bool, writable: Bool, failed: Bool) {
+        for _ in 0..<TCPListenerSocket.batch {
+            guard let listener = poll?.descriptor else { return }
+            let descriptor = Sockets.accept(listener)
+            if descriptor < 0 {
+                if errno == EMFILE || errno == ENFILE {
+                    Log.write(.tcp, .error, "listener \(target.name): cannot accept: \(Sockets.text(errno)); raise the limit of open files (ulimit -n)")
+                    worker.pauseAccepting(self)
+                }
+                return
+            }
+            Sockets.set(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+            worker.accepted(descriptor, for: target)
+        }
+    }
+
+    /// Stops for a moment when descriptors have run out.
+    func pause() { poll?.watch(read: false, write: false) }
+    func resume() { poll?.watch(read: true, write: false) }
+}

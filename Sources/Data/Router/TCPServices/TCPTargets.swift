@@ -1,0 +1,111 @@
+import Synchronization
+
+/// A TCP connector as the loops see it: where to connect, and how many streams are open. Immutable but for its counters.
+final class TCPConnectorTarget: Sendable {
+    let name: String
+    let address: String
+    let host: String
+    let port: UInt16
+    let load = LoadCounter()
+    /// The telemetry process reference from configuration.
+    let processID: String?
+    private let resolved = Mutex<(addresses: [SocketAddress], at: Int64)>(([], 0))
+    let closed = LoadCounter()
+
+    init(name: String, address: String, host: String, port: UInt16, processID: String?) {
+        self.name = name
+        self.address = address
+        self.host = host
+        self.port = port
+        self.processID = processID
+        if let literal = SocketAddress(literal: host, port: port) { resolved.withLock { $0 = ([literal], .max) } }
+    }
+
+    /// Addresses resolved less than 30 s ago.
+    func cachedAddresses(now: Int64) -> [SocketAddress]? {
+        resolved.withLock { $0.addresses.isEmpty || ($0.at != .max && now - $0.at > 30_000) ? nil : $0.addresses }
+    }
+
+    func cache(_ addresses: [SocketAddress], now: Int64) { resolved.withLock { $0 = (addresses, now) } }
+}
+
+/// A TCP listener as the loops see it.
+final class TCPListenerTarget: Sendable {
+    let name: String
+    /// The service address; its hash key is `M` + address.
+    let address: String
+    let key: String
+    let socketAddress: SocketAddress
+    let backlog: Int32
+    /// Connections accepted and closed so far, over all loops.
+    let load = LoadCounter()
+    let closed = LoadCounter()
+
+    init(name: String, address: String, socketAddress: SocketAddress, backlog: Int32) {
+        self.name = name
+        self.address = address
+        self.key = "M" + address
+        self.socketAddress = socketAddress
+        self.backlog = backlog
+    }
+}
+
+/// Names one TCP stream across loops: a reply address carries it, so that a reply finds its stream without a table.
+struct StreamRef: Hashable, Sendable {
+    var worker: Int
+    var slot: Int
+    var generation: UInt32
+
+    private static let alphabet = Array("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+_".utf8)
+
+    /// 15 characters: `t`, worker (2), slot (5), generation (6), then `0`. The generation is random-seeded, so a stale
+    /// reply does not reach a later stream.
+    var text: String {
+        var characters: [UInt8] = [UInt8(ascii: "t")]
+        func put(_ value: UInt64, _ digits: Int) {
+            for digit in stride(from: digits - 1, through: 0, by: -1) {
+                characters.append(StreamRef.alphabet[Int(value >> UInt64(digit * 6) & 63)])
+            }
+        }
+        put(UInt64(worker), 2)
+        put(UInt64(slot), 5)
+        put(UInt64(generation), 6)
+        characters.append(UInt8(ascii: "0"))
+        return String(decoding: characters, as: UTF8.self)
+    }
+
+    init(worker: Int, slot: Int, generation: UInt32) {
+        self.worker = worker
+        self.slot = slot
+        self.generation = generation
+    }
+
+    /// Parses ``text``; nil when it is not ours.
+    init?(text: Substring.UTF8View) {
+        guard text.count == 15, text.first == UInt8(ascii: "t") else { return nil }
+        var values: [UInt64] = []
+        var rest = text.dropFirst()
+        for digits in [2, 5, 6] {
+            var value: UInt64 = 0
+            for character in rest.prefix(digits) {
+                guard let digit = StreamRef.digit(character) else { return nil }
+                value = value << 6 | digit
+            }
+            values.append(value)
+            rest = rest.dropFirst(digits)
+        }
+        guard values[2] <= UInt64(UInt32.max) else { return nil }
+        self.init(worker: Int(values[0]), slot: Int(values[1]), generation: UInt32(values[2]))
+    }
+
+    private static func digit(_ character: UInt8) -> UInt64? {
+        switch character {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): UInt64(character - UInt8(ascii: "0"))
+        case UInt8(ascii: "A")...UInt8(ascii: "Z"): UInt64(character - UInt8(ascii: "A")) + 10
+        case UInt8(ascii: "a")...UInt8(ascii: "z"): UInt64(character - UInt8(ascii: "a")) + 36
+        case UInt8(ascii: "+"): 62
+        case UInt8(ascii: "_"): 63
+        default: nil
+        }
+    }
+}

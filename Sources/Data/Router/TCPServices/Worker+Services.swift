@@ -1,0 +1,132 @@
+import AMQPCodec
+import Glibc
+
+extension Worker {
+    /// A client was accepted: choose where its stream goes, once.
+    func accepted(_ descriptor: Int32, for target: TCPListenerTarget) {
+        target.load.increment()
+        counters.ingress += 1
+        guard let entry = snapshot.addresses[target.key] else { return refuse(descriptor, target, "no consumer") }
+        switch ConsumerChoice.pick(entry, origin: nil, turn: nextTurn()) {
+        case .connector(let connector):
+            openLocalPair(descriptor, target, connector)
+        case .remote(let route, let load):
+            guard let group = snapshot.groups[route.slot] else { return refuse(descriptor, target, "no connection to the next hop") }
+            if let other = betterWorker(for: group) {
+                other.post { other.openClientStream(descriptor, target, route, load) }
+            } else {
+                openClientStream(descriptor, target, route, load)
+            }
+        case .consumer, .inProcess, .nowhere:
+            refuse(descriptor, target, "no TCP consumer")
+        }
+    }
+
+    private func refuse(_ descriptor: Int32, _ target: TCPListenerTarget, _ reason: String) {
+        Log.write(.tcp, .info, "listener \(target.name): client refused: \(reason) for address \(target.address)")
+        Sockets.resetOnClose(descriptor)
+        Glibc.close(descriptor)
+        target.closed.increment()
+    }
+
+    /// Listener and connector on this router: the two sockets face each other.
+    private func openLocalPair(_ descriptor: Int32, _ target: TCPListenerTarget, _ connector: TCPConnectorTarget) {
+        let client = makeStream(.listener(target))
+        let server = openConnectorStream(connector, source: client, replyTo: replyAddress(client), arrival: nil)
+        client.accepted(descriptor, out: server)
+    }
+
+    private func openClientStream(
+        _ descriptor: Int32, _ target: TCPListenerTarget, _ route: RemoteRoute, _ load: LoadCounter?
+    ) {
+        let client = makeStream(.listener(target))
+        let head = streamHead(to: target.address, replyTo: replyAddress(client))
+        guard
+            let out = openTowards(
+                route, head: head, producer: client, load: load, presettled: false, priority: nil, preferring: nil)
+        else {
+            streamClosed(client)
+            return refuse(descriptor, target, "the next hop went away")
+        }
+        client.accepted(descriptor, out: out)
+    }
+
+    private func replyAddress(_ stream: TCPStream) -> String { "amqp:/_topo/0/\(routerID)/temp.\(stream.ref.text)" }
+
+    /// Opens the server stream of a connector's TCP connection.
+    func openReply(to address: String, producer: TCPStream) -> DeliveryEnd? {
+        switch AddressScope(address, selfID: routerID) {
+        case .local(let name):
+            guard name.utf8.starts(with: "temp.t".utf8), let ref = StreamRef(text: Substring(name).utf8.dropFirst(5)) else { return nil }
+            if ref.worker == index {
+                guard let stream = stream(ref), stream.attach(source: producer) else { return nil }
+                return stream
+            }
+            guard ref.worker < peers.count else { return nil }
+            return bridge(producer, to: peers[ref.worker]) { worker, exit in
+                guard let stream = worker.stream(ref), stream.attach(source: exit) else { return nil }
+                return stream
+            }
+        case .router(let id):
+            guard let route = snapshot.routes[id] else { return nil }
+            let head = streamHead(to: address, replyTo: nil)
+            return openTowards(
+                route, head: head, producer: producer, load: nil, presettled: false, priority: nil,
+                preferring: producer.arrival)
+        case .all, .edge, .mobile:
+            return nil
+        }
+    }
+
+    /// The head of a TCP stream message (section 5.4): annotations, properties, mapping version, null body marker.
+    private func streamHead(to address: String, replyTo: String?) -> [UInt8] {
+        var encoder = AMQPEncoder()
+        let own = "0/" + routerID
+        RouterAnnotations(
+            flags: RouterAnnotations.streaming | RouterAnnotations.disableQ2, toOverride: nil, ingress: own, trace: [own],
+            meshID: nil
+        ).encode(into: &encoder)
+        encoder.described(0x73)
+        encoder.list(7) { list in
+            list.null()
+            list.null()
+            list.string(address)
+            list.null()
+            if let replyTo { list.string(replyTo) } else { list.null() }
+            list.null()
+            list.string("application/octet-stream")
+        }
+        encoder.described(0x74)
+        encoder.map(1) { map in
+            map.string("V")
+            map.uint(1)
+        }
+        encoder.described(0x77)
+        encoder.null()
+        return encoder.bytes
+    }
+
+    // MARK: Ordered by the control thread
+
+    /// Listens for a service. The control thread has bound the descriptor.
+    func openListener(_ target: TCPListenerTarget, descriptor: Int32) {
+        listenerSockets[target.name]?.close()
+        let socket = TCPListenerSocket(worker: self, target: target)
+        if socket.open(descriptor) { listenerSockets[target.name] = socket }
+    }
+
+    func closeListener(_ name: String) { listenerSockets.removeValue(forKey: name)?.close() }
+
+    func dropListener(_ name: String, cutStreams: Bool) {
+        closeListener(name)
+        if cutStreams {
+            self.cutStreams { side in if case .listener(let target) = side { target.name == name } else { false } }
+        }
+    }
+
+    func dropConnector(_ name: String, cutStreams: Bool) {
+        if cutStreams {
+            self.cutStreams { side in if case .connector(let target) = side { target.name == name } else { false } }
+        }
+    }
+}

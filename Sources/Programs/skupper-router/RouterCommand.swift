@@ -1,0 +1,146 @@
+import Glibc
+import Router
+import RouterConfig
+
+/// The command line of the router, with skrouterd's flags.
+enum RouterCommand {
+    private struct Options {
+        var configuration = "/etc/skupper-router/skrouterd.conf"
+        var daemon = false
+        var pidFile: String?
+        var user: String?
+    }
+
+    private static let usage = """
+        Usage: skupper-router [flags]
+
+        The data plane of one site: joins routers over mutual TLS and carries TCP services between them.
+
+        Flags:
+          -c, --config FILE     configuration, JSON (*.json) or skrouterd's text form
+                                (default /etc/skupper-router/skrouterd.conf)
+          -I, --include PATH    accepted for compatibility; this router needs no Python path
+          -d, --daemon          run in the background
+          -P, --pidfile FILE    write the process id to FILE
+          -U, --user NAME       give up root's rights and become NAME once started
+          -v, --version         print the version
+          -h, --help            print this text
+
+        Example:
+          skupper-router -c runtime/router/skrouterd.json
+
+        """
+
+    /// Runs until SIGTERM, SIGINT or SIGQUIT. Exit codes: 0 stopped in order, 1 wrong usage or configuration.
+    static func run(_ arguments: [String]) -> Int32 {
+        var options = Options()
+        var index = 1
+        while index < arguments.count {
+            var argument = arguments[index]
+            var attached: String?
+            if argument.hasPrefix("--"), let equals = argument.firstIndex(of: "=") {
+                attached = String(argument[argument.index(after: equals)...])
+                argument = String(argument[..<equals])
+            }
+            func value() -> String? {
+                if let attached { return attached }
+                index += 1
+                return index < arguments.count ? arguments[index] : nil
+            }
+            switch argument {
+            case "-h", "--help":
+                return say(usage, to: 1, code: 0)
+            case "-v", "--version":
+                return say(RouterVersion.text + "\n", to: 1, code: 0)
+            case "-d", "--daemon":
+                options.daemon = true
+            case "-T", "--test-hooks":
+                break
+            case "-c", "--config", "-I", "--include", "-P", "--pidfile", "-U", "--user":
+                guard let value = value(), !value.isEmpty else {
+                    return say("skupper-router: \(argument) needs a value; see skupper-router --help\n", to: 2, code: 1)
+                }
+                switch argument {
+                case "-c", "--config": options.configuration = value
+                case "-P", "--pidfile": options.pidFile = value
+                case "-U", "--user": options.user = value
+                default: break
+                }
+            default:
+                return say("skupper-router: unknown argument '\(argument)'; see skupper-router --help\n", to: 2, code: 1)
+            }
+            index += 1
+        }
+        return start(options)
+    }
+
+    private static func start(_ options: Options) -> Int32 {
+        let configuration: RouterConfiguration
+        do {
+            configuration = try RouterConfiguration.load(path: options.configuration, environment: environmentVariables())
+        } catch {
+            return say("skupper-router: \(error)\n", to: 2, code: 1)
+        }
+        if options.daemon, daemon(1, 1) != 0 {
+            return say("skupper-router: cannot go to the background: \(String(cString: strerror(errno)))\n", to: 2, code: 1)
+        }
+        // Blocked before any thread starts, so that only this thread takes them.
+        var stopSignals = sigset_t()
+        sigemptyset(&stopSignals)
+        for number in [SIGTERM, SIGINT, SIGQUIT] { sigaddset(&stopSignals, number) }
+        pthread_sigmask(SIG_BLOCK, &stopSignals, nil)
+        signal(SIGHUP, SIG_IGN)
+        let router = RouterProcess(configuration: configuration)
+        if let failure = router.apply() {
+            router.stop()
+            return say("skupper-router: \(failure)\n", to: 2, code: 1)
+        }
+        if let failure = finishStart(options) {
+            router.stop()
+            return say("skupper-router: \(failure)\n", to: 2, code: 1)
+        }
+        var received: Int32 = 0
+        sigwait(&stopSignals, &received)
+        router.stop()
+        if let pidFile = options.pidFile { unlink(pidFile) }
+        return 0
+    }
+
+    /// Pid file and user; the text says what failed.
+    private static func finishStart(_ options: Options) -> String? {
+        if let path = options.pidFile {
+            let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+            guard descriptor >= 0 else {
+                return "cannot write pid file \(path): \(String(cString: strerror(errno))); name a file in a writable directory"
+            }
+            let text = "\(getpid())\n"
+            _ = text.withCString { write(descriptor, $0, strlen($0)) }
+            close(descriptor)
+        }
+        if let user = options.user {
+            guard let entry = getpwnam(user) else { return "no user '\(user)' on this host; name an existing one with -U" }
+            guard setgid(entry.pointee.pw_gid) == 0, setuid(entry.pointee.pw_uid) == 0 else {
+                return "cannot become user '\(user)': \(String(cString: strerror(errno))); only root can change users"
+            }
+        }
+        return nil
+    }
+
+    private static func environmentVariables() -> [String: String] {
+        var result: [String: String] = [:]
+        var entry = environ
+        while let pointer = entry.pointee {
+            let text = String(cString: pointer)
+            if let equals = text.firstIndex(of: "=") {
+                result[String(text[..<equals])] = String(text[text.index(after: equals)...])
+            }
+            entry += 1
+        }
+        return result
+    }
+
+    private static func say(_ text: String, to descriptor: Int32, code: Int32) -> Int32 {
+        _ = text.withCString { write(descriptor, $0, strlen($0)) }
+        return code
+    }
+}

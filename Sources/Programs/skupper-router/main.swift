@@ -1,0 +1,3 @@
+import Glibc
+
+exit(RouterCommand.run(CommandLine.arguments))
