@@ -1,6 +1,7 @@
 import ControlIO
 import HTTPServer
 import SiteModel
+import SiteReconciler
 import SiteTrust
 
 /// Turns the AccessGrants of a namespace into entries of its grant server, and keeps that server running. Used from
@@ -117,39 +118,25 @@ final class GrantDesk {
     }
 
     /// Statuses of all grants.
-    func edits(_ grants: [AccessGrant], hasLinkAccess: Bool) -> [ResourceKey: StatusEdit] {
+    func statuses(_ grants: [AccessGrant], hasLinkAccess: Bool) -> [ResourceStatus] {
         let known = Dictionary(server.grants.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
-        var result: [ResourceKey: StatusEdit] = [:]
-        for grant in grants {
-            guard faults[grant.name] == nil, let entry = known[grant.name] else {
-                let text = faults[grant.name] ?? "Not looked at yet"
-                result[grant.resource.key] = StatusEdit(conditions: [(.processed, .error(text))])
-                continue
+        return grants.map { grant in
+            let entry = known[grant.name]
+            var fault = faults[grant.name]
+            if fault == nil, !hasLinkAccess {
+                fault = "link access is not enabled for this site: enable it with \"skupper site update\""
             }
-            var edit = StatusEdit(fields: [
-                ("code", .string(entry.code)), ("redemptions", .int(Int64(entry.redemptions))),
-            ])
-            if let end = entry.expirationUnix {
-                edit.fields.append(("expirationTime", .string(Timestamp.format(unix: end))))
-            }
-            let resolved: ConditionState
-            if let place, http != nil {
+            if fault == nil, !serverFault.isEmpty { fault = serverFault }
+            var url = ""
+            if let place, let entry, http != nil {
                 let host = place.urlHost.contains(":") ? "[\(place.urlHost)]" : place.urlHost
-                edit.fields.append(("url", .string("https://\(host):\(place.port)/\(entry.uid)")))
-                edit.fields.append(("ca", .string(place.authorityPEM)))
-                resolved = hasLinkAccess ? .ready : .pending("link access is not enabled for this site")
-            } else {
-                resolved = serverFault.isEmpty
-                    ? .pending("link access is not enabled for this site") : .error(serverFault)
+                url = "https://\(host):\(place.port)/\(entry.uid)"
             }
-            edit.conditions = [(.processed, .ready), (.resolved, resolved)]
-            result[grant.resource.key] = edit
+            return SiteReconciler.grantStatus(
+                grant, fault: fault, url: url, ca: url.isEmpty ? "" : place?.authorityPEM ?? "",
+                code: entry?.code ?? "",
+                expirationTime: entry?.expirationUnix.map { Timestamp.format(unix: $0) } ?? "",
+                redemptions: entry?.redemptions ?? 0)
         }
-        return result
-    }
-
-    /// Uses made of each grant, to tell whether statuses are to be written.
-    var uses: [String: Int] {
-        Dictionary(server.grants.map { ($0.uid, $0.redemptions) }, uniquingKeysWith: { first, _ in first })
     }
 }

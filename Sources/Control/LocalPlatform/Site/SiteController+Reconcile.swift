@@ -27,13 +27,15 @@ extension SiteController {
             logProblems()
             return
         }
+        siteFault = ""
         do {
             let settings = try SiteSettings(site)
             let identity = try SiteIdentity.load(layout, site: site)
             siteID = identity.id
             try reconcile(site, settings: settings, identity: identity)
         } catch {
-            problems.append("\(error)")
+            siteFault = "\(error)"
+            problems.append(siteFault)
         }
         for note in certificates.takeNotes() { log.note(note) }
         logProblems()

@@ -382,14 +382,19 @@ package final class SiteController {
     }
 
     private func publish(now: Int64) {
-        let statuses = SiteReconciler.statuses(resources, reconciliation: reconciliation, observation: observation)
-        let accessGrants = resources.compactMap { AccessGrant($0) }
         tendGrants()
-        var edits = tokens.edits()
-        edits.merge(grants.edits(accessGrants, hasLinkAccess: !linkEndpoints.isEmpty)) { _, new in new }
+        let current = publisher.withStatus(resources)
+        var statuses = SiteReconciler.statuses(
+            current, reconciliation: reconciliation, observation: observation, fault: siteFault)
+        statuses += tokens.statuses()
+        statuses += grants.statuses(
+            resources.compactMap { AccessGrant($0) }, hasLinkAccess: !linkEndpoints.isEmpty)
+        var remarks = probeFaults
+        if !siteFault.isEmpty, let site = resources.first(where: { $0.knownKind == .site }) {
+            remarks[site.key] = siteFault
+        }
         do {
-            try publisher.publish(
-                resources, statuses: statuses, edits: edits, remarks: probeFaults, now: WallClock.now)
+            try publisher.publish(resources, statuses: statuses, remarks: remarks, now: WallClock.now)
         } catch {
             log.warn("statuses cannot be written: \(error)")
         }
@@ -404,6 +409,8 @@ package final class SiteController {
 
     // MARK: Shared with the reconciling part
 
+    /// Why the site as a whole cannot be brought up to date; empty if it can.
+    var siteFault = ""
     /// The site's id; empty before there is a site.
     var siteID = ""
     /// Where links of other sites go to; empty without link access.

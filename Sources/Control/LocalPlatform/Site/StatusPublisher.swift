@@ -2,12 +2,6 @@ import ControlIO
 import SiteModel
 import SiteReconciler
 
-/// Conditions and fields that the platform itself gives a resource, beside those of the reconciler.
-struct StatusEdit: Sendable {
-    var conditions: [(type: ConditionType, state: ConditionState)] = []
-    var fields: [(name: String, value: Document)] = []
-}
-
 /// Writes resources with their statuses to `runtime/resources`, each only when it changed.
 struct StatusPublisher {
     private let store: NamespaceStore
@@ -19,30 +13,29 @@ struct StatusPublisher {
         for resource in (try? store.load(.runtime).resources) ?? [] { published[resource.key] = resource }
     }
 
-    /// The status a resource has now.
-    func status(of key: ResourceKey) -> Document? { published[key]?.document["status"] }
+    /// The resources with the statuses they have now: what new ones are computed from.
+    func withStatus(_ resources: [Resource]) -> [Resource] {
+        resources.map { resource in
+            var result = resource
+            result.document["status"] = published[resource.key]?.document["status"]
+            return result
+        }
+    }
 
     /// Publishes all resources but Secrets; removes those that are no longer among them.
     ///
     /// A remark takes the place of the message that the conditions give.
     mutating func publish(
-        _ resources: [Resource], statuses: [ResourceStatus], edits: [ResourceKey: StatusEdit],
-        remarks: [ResourceKey: String], now: Int64
+        _ resources: [Resource], statuses: [ResourceStatus], remarks: [ResourceKey: String], now: Int64
     ) throws {
         let byKey = Dictionary(statuses.map { ($0.key, $0) }, uniquingKeysWith: { first, _ in first })
         var kept: Set<ResourceKey> = []
-        for resource in resources where resource.knownKind != nil && resource.knownKind != .secret {
-            let key = resource.key
+        for var current in withStatus(resources)
+        where current.knownKind != nil && current.knownKind != .secret {
+            let key = current.key
             guard kept.insert(key).inserted else { continue }
-            var current = resource
-            current.document["status"] = published[key]?.document["status"]
-            if let edit = edits[key] {
-                for (name, value) in edit.fields { current.setStatus(value, name) }
-                for (type, state) in edit.conditions { current.setCondition(type, state, nowUnix: now) }
-            } else {
-                byKey[key]?.apply(to: &current, nowUnix: now)
-            }
-            if resource.knownKind == .connector {
+            byKey[key]?.apply(to: &current, nowUnix: now)
+            if current.knownKind == .connector || current.knownKind == .site {
                 current.setStatus(.string(remarks[key] ?? current.aggregatedStatus().message), "message")
             }
             guard current != published[key] else { continue }

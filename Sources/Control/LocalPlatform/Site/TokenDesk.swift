@@ -1,5 +1,6 @@
 import ControlIO
 import SiteModel
+import SiteReconciler
 
 /// Redeems the AccessTokens of a namespace's input, each once, on threads of their own. Used from one thread.
 final class TokenDesk {
@@ -50,21 +51,20 @@ final class TokenDesk {
     }
 
     /// Statuses of all tokens.
-    func edits() -> [ResourceKey: StatusEdit] {
-        var result: [ResourceKey: StatusEdit] = [:]
-        for item in items.values {
-            let state: ConditionState =
-                switch item.progress {
-                case .running: .pending("Asking the issuing site")
-                case .fetched: .pending("Redeemed; the link cannot be written yet")
-                case .redeemed: .ready
-                case .failed(let text, _): .error(text)
-                }
-            var edit = StatusEdit(conditions: [(.redeemed, state)])
-            if case .redeemed = item.progress { edit.fields = [("redeemed", .bool(true))] }
-            result[item.token.resource.key] = edit
+    func statuses() -> [ResourceStatus] {
+        items.values.map { item in
+            switch item.progress {
+            case .running:
+                SiteReconciler.tokenStatus(item.token, fault: "asking the issuing site", isFinal: false)
+            case .fetched:
+                SiteReconciler.tokenStatus(
+                    item.token, fault: "redeemed, but its link cannot be written yet", isFinal: false)
+            case .redeemed: SiteReconciler.tokenStatus(item.token, fault: nil, isFinal: true)
+            case .failed(let text, _):
+                SiteReconciler.tokenStatus(
+                    item.token, fault: text.isEmpty ? "waiting for its turn" : text, isFinal: !text.isEmpty)
+            }
         }
-        return result
     }
 
     private func admit(_ token: AccessToken) {
