@@ -131,6 +131,9 @@ extension Resource {
 
     /// What the conditions amount to: the first required one that is absent or False decides (sheet §1.2).
     package func aggregatedStatus() -> StatusSummary {
+        if knownKind == .accessToken, let redeemed = condition(.redeemed) {
+            return StatusSummary(status: redeemed.reason, message: redeemed.message)
+        }
         for type in requiredConditions {
             guard let condition = condition(type) else {
                 return StatusSummary(status: "Pending", message: "Not \(type.rawValue)")

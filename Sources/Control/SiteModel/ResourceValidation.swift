@@ -136,7 +136,8 @@ package enum ResourceValidation {
     /// The text when the strategy kind of a MultiKeyListener changed against the state before, else nil.
     package static func strategyChange(from old: MultiKeyListener, to new: MultiKeyListener) -> String? {
         guard let before = old.strategy?.word, let after = new.strategy?.word, before != after else { return nil }
-        return "the strategy cannot be changed from \(before) to \(after): delete the MultiKeyListener and create it again"
+        return "the strategy cannot be changed from \(before) to \(after): delete the MultiKeyListener and create it "
+            + "again"
     }
 
     private static func accessGrant(_ grant: AccessGrant) -> [String] {

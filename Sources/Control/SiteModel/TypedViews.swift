@@ -214,6 +214,12 @@ package struct MultiKeyListener: ResourceView {
         package let key: String
         /// Its weight, at least 1 in a valid resource.
         package let weight: Int
+
+        /// A key with its weight.
+        package init(key: String, weight: Int) {
+            self.key = key
+            self.weight = weight
+        }
     }
 
     package static var kind: ResourceKind { .multiKeyListener }

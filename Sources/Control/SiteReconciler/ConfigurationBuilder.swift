@@ -106,7 +106,8 @@ struct ConfigurationBuilder {
             "id": .string(host.siteID), "version": .string(host.version), "platform": "linux",
         ]
         var router: [String: AttributeValue] = [
-            "id": .string("\(site.name)-\(host.routerIDSuffix)"), "mode": .string(mode), "helloMaxAgeSeconds": .integer(3),
+            "id": .string("\(site.name)-\(host.routerIDSuffix)"), "mode": .string(mode),
+            "helloMaxAgeSeconds": .integer(3),
             "metadata": .string(JSON.emit(metadata, pretty: false, sortedKeys: false)),
         ]
         if let count = site.resource.settings["router-data-connection-count"], !count.isEmpty {
@@ -127,9 +128,9 @@ struct ConfigurationBuilder {
                 try entity(
                     "listener",
                     [
-                        "name": .string("@\(port)"), "role": "normal", "host": "127.0.0.1", "port": .integer(Int64(port)),
-                        "http": .boolean(true), "httpRootDir": "disabled", "healthz": .boolean(true),
-                        "metrics": .boolean(true),
+                        "name": .string("@\(port)"), "role": "normal", "host": "127.0.0.1",
+                        "port": .integer(Int64(port)), "http": .boolean(true), "httpRootDir": "disabled",
+                        "healthz": .boolean(true), "metrics": .boolean(true),
                     ]))
         }
         return result

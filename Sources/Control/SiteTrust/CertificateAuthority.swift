@@ -26,7 +26,8 @@ package enum CertificateAuthority {
         let key = try KeyObject.makeRSA()
         let certificate = try blank(
             commonName: commonName, key: key, notBefore: nowUnix, notAfter: nowUnix + validitySeconds)
-        try check(X509_set_issuer_name(certificate.pointer, X509_get_subject_name(certificate.pointer)), "set the issuer")
+        try check(
+            X509_set_issuer_name(certificate.pointer, X509_get_subject_name(certificate.pointer)), "set the issuer")
         try addExtension(certificate, NID_key_usage, "critical,digitalSignature,keyEncipherment,keyCertSign")
         try addExtension(certificate, NID_ext_key_usage, "serverAuth,clientAuth")
         try addExtension(certificate, NID_basic_constraints, "critical,CA:TRUE")

@@ -166,7 +166,8 @@ package struct GrantLedger: Sendable {
     }
 
     /// Counts the reserved use. Call it before the answer is sent, and store the number that comes back.
-    /// - Returns: `status.redemptions` now; nil when the grant was removed or the reservation given up meanwhile.
+    /// - Returns: `status.redemptions` now; nil when the grant was removed or the reservation given up meanwhile:
+    ///   then nothing may be handed out, answer `storeFailed`.
     @discardableResult
     package mutating func commit(_ ticket: Ticket) -> Int? {
         guard var entry = entries[ticket.uid], entry.reservations.removeValue(forKey: ticket.id) != nil else {
@@ -189,7 +190,8 @@ package struct GrantLedger: Sendable {
         guard entry.wrongCodes.count >= Self.wrongCodeLimit, let oldest = entry.wrongCodes.first else { return nil }
         let wait = Int(max(1, oldest + Self.wrongCodeWindowSeconds - now))
         return Refusal(
-            status: 429, text: "Too many wrong codes for this access grant, last seen from \(peer): retry after \(wait) s",
+            status: 429,
+            text: "Too many wrong codes for this access grant, last request from \(peer): retry after \(wait) s",
             retryAfterSeconds: wait)
     }
 
