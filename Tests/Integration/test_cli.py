@@ -1,8 +1,10 @@
 """Runs the `skupper` program as a user would: texts, exit codes, files written. No site is started here."""
 
+import base64
 import json
 import os
 import stat
+import subprocess
 import tarfile
 import unittest
 
@@ -467,11 +469,47 @@ class Link(CommandLineTest):
         self.put("Site-west.yaml", site, part=("runtime", "resources"))
         self.refused(["link", "generate"],
                      "this site is not enabled for link access, there are no links created", code=1)
-        self.put("link-west-10.0.0.1.yaml", "first: 1\n", part=("runtime", "links"))
-        self.put("link-west-127.0.0.1.yaml", "second: 2\n", part=("runtime", "links"))
-        self.put("link-other-127.0.0.1.yaml", "third: 3\n", part=("runtime", "links"))
-        self.assertEqual(self.ok("link", "generate", "--name", "west", "--host", "127.0.0.1").out, "second: 2\n")
-        self.assertEqual(self.ok("link", "generate", "--name", "other").out, "third: 3\n")
+
+    def test_generate_makes_a_certificate_of_the_site(self):
+        self.put("Site-west.yaml", SITE.format(name="west", namespace="default", access="default"))
+        self.put("Site-west.yaml", SITE.format(name="west", namespace="default", access="default") + (
+            "status:\n  status: Ready\n  endpoints:\n"
+            "  - {name: west-inter-router, host: 192.0.2.7, port: '55671', group: west}\n"
+            "  - {name: west-edge, host: 192.0.2.7, port: '45671', group: west}\n"
+            "  - {name: other-inter-router, host: other.example, port: '55672', group: other}\n"),
+            part=("runtime", "resources"))
+        answer = self.skupper("link", "generate")
+        self.assertEqual(answer.code, 1)
+        self.assertIn('the CA "skupper-site-ca" of site "west" was not found', answer.out)
+        folder = os.path.join(self.home, "namespaces", "default", "runtime", "issuers", "skupper-site-ca")
+        os.makedirs(folder)
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=west site CA", "-days", "2",
+             "-addext", "basicConstraints=critical,CA:TRUE", "-keyout", "tls.key", "-out", "tls.crt"],
+            cwd=folder, check=True, capture_output=True, timeout=30)
+        answer = self.ok("link", "generate", "--name", "west", "--cost", "4")
+        self.assertEqual(answer.out.count("---\n"), 2, "a Link and a Secret")
+        self.assertIn(
+            "kind: Link\nmetadata:\n  name: link-west\nspec:\n  cost: 4\n  endpoints:\n"
+            '  - group: west\n    host: 192.0.2.7\n    name: inter-router\n    port: "55671"\n'
+            '  - group: west\n    host: 192.0.2.7\n    name: edge\n    port: "45671"\n'
+            "  tlsCredentials: link-west\n", answer.out)
+        documents = self.ok("link", "generate", "--name", "other", "--host", "10.0.0.1", "-o", "json")
+        self.assertIn("does not advertise 10.0.0.1", documents.err)
+        link, _, rest = documents.out.partition("\n}\n")
+        self.assertEqual(json.loads(link + "}")["spec"]["endpoints"], [
+            {"name": "inter-router", "host": "10.0.0.1", "port": "55672", "group": "other"}])
+        secret = json.loads(rest)
+        for file in ("tls.crt", "tls.key", "ca.crt"):
+            with open(os.path.join(self.home, file), "wb") as target:
+                target.write(base64.b64decode(secret["data"][file]))
+        subprocess.run(["openssl", "verify", "-CAfile", "ca.crt", "tls.crt"], cwd=self.home, check=True,
+                       capture_output=True, timeout=30)
+        self.assertIn('there is no router access "x" to link to; there is: other, west',
+                      self.skupper("link", "generate", "--name", "x").out)
+        # What is printed can be applied as it is by the other site.
+        self.assertIn("Link link-west added\nSecret link-west added\n",
+                      self.ok("system", "apply", "-n", "east", "-f", "-", stdin=answer.out).out)
 
 
 class Services:

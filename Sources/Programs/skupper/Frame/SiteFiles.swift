@@ -1,6 +1,7 @@
 import ControlIO
 import LocalPlatform
 import SiteModel
+import SiteTrust
 
 /// The resources of the namespace a command works on: what the user asked for, joined with what the controller says.
 /// Reading from a namespace with an impossible name finds nothing; the frame has refused the name by then.
@@ -92,7 +93,7 @@ struct SiteFiles {
                 + "ran. Start it with: skupper system start -n \(namespace)")
     }
 
-    // MARK: Certificates and static links
+    // MARK: Certificates
 
     /// Whether credentials of this name were given by the user or made by the controller.
     func hasCredentials(_ name: String) throws -> Bool {
@@ -102,13 +103,14 @@ struct SiteFiles {
         return Files.kind("\(store.layout.inputCertificates)/\(name)") == .directory
     }
 
-    /// Names of the static link files, in order.
-    func staticLinks() throws -> [String] {
-        guard let store, Files.kind(store.layout.runtimeLinks) == .directory else { return [] }
-        return try Files.list(store.layout.runtimeLinks).filter { $0.hasPrefix("link-") && $0.hasSuffix(".yaml") }
-    }
-
-    func staticLink(_ name: String) throws -> String {
-        try Files.readText("\(requiredStore().layout.runtimeLinks)/\(name)")
+    /// A CA of the namespace: the one the user brought, else the one the controller has made; nil when there is none.
+    func authority(_ name: String) throws -> KeyedCertificate? {
+        guard let store else { return nil }
+        for folder in ["\(store.layout.inputIssuers)/\(name)", "\(store.layout.runtimeIssuers)/\(name)"]
+        where Files.exists("\(folder)/tls.key") {
+            return KeyedCertificate(
+                certificatePEM: try Files.readText("\(folder)/tls.crt"), keyPEM: try Files.readText("\(folder)/tls.key"))
+        }
+        return nil
     }
 }

@@ -8,9 +8,6 @@ enum SystemReport {
         let site = try store.list(.site, in: .input).first?.name ?? ""
         Console.print("Site \"\(site)\" has been created on namespace \"\(invocation.namespace)\"")
         Console.print("Platform: \(invocation.platform.rawValue)")
-        if try !invocation.files.staticLinks().isEmpty {
-            Console.print("Static links have been defined at: \(store.layout.runtimeLinks)")
-        }
         Console.print("Definition is available at: \(store.layout.inputResources)")
     }
 
