@@ -33,6 +33,8 @@ package struct RoutingMachine {
     package internal(set) var remoteAddressCount = 0
 
     var remotes: [String: RemoteRouter] = [:]
+    /// Keys of `remotes` in octet order; walking in this order makes equal inputs give equal outputs.
+    var sortedRemotes: [String] = []
     var slots: [Int: ConnectionSlot] = [:]
     var hellos: [String: Int64] = [:]
     var connectionsMade = 0
@@ -101,8 +103,6 @@ package struct RoutingMachine {
         guard let remote = remotes[id], remote.isReachable else { return nil }
         return entry(remote)
     }
-
-    var sortedRemotes: [String] { remotes.keys.sorted(by: precedesInOctetOrder) }
 
     private func entry(_ remote: RemoteRouter) -> RouteEntry {
         let firstHop = remote.path?.firstHop

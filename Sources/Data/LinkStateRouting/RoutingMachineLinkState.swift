@@ -15,12 +15,15 @@ extension RoutingMachine {
         let taken = Set(remotes.values.map(\.maskBit))
         guard let bit = (1...max(1, limits.remoteRouters)).first(where: { !taken.contains($0) }) else { return false }
         remotes[router] = RemoteRouter(id: router, maskBit: bit)
+        sortedRemotes.append(router)
+        sortedRemotes.sort(by: precedesInOctetOrder)
         pathsOutdated = true
         return true
     }
 
     private mutating func forget(_ router: String) {
         guard let gone = remotes.removeValue(forKey: router) else { return }
+        sortedRemotes.removeAll { $0 == router }
         remoteAddressCount -= gone.addresses.count
         if gone.isReachable || !gone.addresses.isEmpty { tablesChanged = true }
         pathsOutdated = true

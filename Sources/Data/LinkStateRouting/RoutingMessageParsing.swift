@@ -73,7 +73,7 @@ struct RoutingBodyParser {
     private func seen(_ fields: BodyFields) throws(RoutingRejection) -> [String] {
         guard let value = fields["seen"] else { throw .missingField("seen") }
         guard case .list(let items) = value else { throw .invalidField("seen") }
-        return items.compactMap(\.text)
+        return items.compactMap(\.stringValue)
     }
 
     private func linkStateUpdate(_ fields: BodyFields, from id: String) throws(RoutingRejection) -> ReceivedMessage {
@@ -90,8 +90,8 @@ struct RoutingBodyParser {
         var ignored = 0
         for entry in peerEntries {
             // A router that lists itself, or gives an edge no usable cost, has told us nothing about that edge.
-            guard let peer = entry.key.text, isValidRouterID(peer), peer != id,
-                let cost = entry.value.anyInteger, cost >= 1
+            guard let peer = entry.key.stringValue, isValidRouterID(peer), peer != id,
+                let cost = entry.value.intValue, cost >= 1
             else {
                 ignored += 1
                 continue
@@ -131,14 +131,14 @@ struct RoutingBodyParser {
     }
 
     private func descriptor(_ value: AMQPValue, keysOnly: Bool) -> DescriptorList.Descriptor? {
-        guard case .list(let fields) = value, let key = fields.first?.text, isSynchronisedKey(key) else { return nil }
+        guard case .list(let fields) = value, let key = fields.first?.stringValue, isSynchronisedKey(key) else { return nil }
         if keysOnly { return .init(key: key, info: AddressInfo(treatment: 0, producers: 0)) }
-        guard fields.count >= 3, let treatment = fields[1].anyInteger, (0...4).contains(treatment),
-            let producers = fields[2].anyInteger
+        guard fields.count >= 3, let treatment = fields[1].intValue, (0...4).contains(treatment),
+            let producers = fields[2].intValue
         else { return nil }
         var info = AddressInfo(
             treatment: Int(treatment), producers: Int(min(max(0, producers), Int64(Int32.max))))
-        if fields.count >= 5, let meshID = fields[4].text, meshID.utf8.count == 15 { info.meshID = meshID }
+        if fields.count >= 5, let meshID = fields[4].stringValue, meshID.utf8.count == 15 { info.meshID = meshID }
         return .init(key: key, info: info)
     }
 
@@ -160,49 +160,24 @@ private struct BodyFields {
     }
 
     subscript(name: String) -> AMQPValue? {
-        entries.first { $0.key.text == name }?.value
+        entries.first { $0.key.stringValue == name }?.value
     }
 
     func text(_ name: String) throws(RoutingRejection) -> String {
         guard let value = self[name] else { throw .missingField(name) }
-        guard let text = value.text else { throw .invalidField(name) }
+        guard let text = value.stringValue else { throw .invalidField(name) }
         return text
     }
 
     func sequence(_ name: String) throws(RoutingRejection) -> Int64 {
         guard let value = self[name] else { throw .missingField(name) }
-        guard let number = value.anyInteger, number >= 0 else { throw .invalidField(name) }
+        guard let number = value.intValue, number >= 0 else { throw .invalidField(name) }
         return number
     }
 
     func integerOrZero(_ name: String) throws(RoutingRejection) -> Int64 {
         guard let value = self[name] else { return 0 }
-        guard let number = value.anyInteger else { throw .invalidField(name) }
+        guard let number = value.intValue else { throw .invalidField(name) }
         return number
-    }
-}
-
-extension AMQPValue {
-    /// Text of a string or symbol.
-    fileprivate var text: String? {
-        switch self {
-        case .string(let text), .symbol(let text): text
-        default: nil
-        }
-    }
-
-    /// Value of an integer of any width; nil if it does not fit in 64 signed bits.
-    fileprivate var anyInteger: Int64? {
-        switch self {
-        case .ubyte(let number): Int64(number)
-        case .ushort(let number): Int64(number)
-        case .uint(let number): Int64(number)
-        case .ulong(let number): Int64(exactly: number)
-        case .byte(let number): Int64(number)
-        case .short(let number): Int64(number)
-        case .int(let number): Int64(number)
-        case .long(let number): number
-        default: nil
-        }
     }
 }

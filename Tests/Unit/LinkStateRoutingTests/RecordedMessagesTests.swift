@@ -21,6 +21,7 @@ import Testing
             let seconds = words[1].split(separator: ".")
             let decoded = try WireReader.message(octets)
             #expect(decoded.opcode == words[3])
+            #expect(try codecMessage(octets) == decoded)
             return Recorded(
                 episode: words[0], milliseconds: (Int64(seconds[0]) ?? 0) * 1000 + (Int64(seconds[1]) ?? 0),
                 sender: words[2], octets: octets, decoded: decoded)

@@ -109,6 +109,23 @@ struct WireReader {
     }
 }
 
+/// Reads a message with the codec, as a router does.
+func codecMessage(_ octets: [UInt8]) throws -> DecodedMessage {
+    try octets.withUnsafeBytes { buffer in
+        guard case .head(let head) = try MessageHead.scan(buffer, complete: true) else {
+            throw WireError(what: "no whole head")
+        }
+        var reader = ByteReader(buffer)
+        try reader.skip(head.bodyOffset)
+        guard try reader.describedType() == 0x77 else { throw WireError(what: "body is no amqp-value") }
+        return DecodedMessage(
+            ingress: head.annotations?.ingress ?? "", trace: head.annotations?.trace ?? [],
+            to: head.properties?.to ?? "",
+            opcode: head.applicationProperties.value(for: "opcode")?.stringValue ?? "",
+            body: try AMQPValue.decode(from: &reader))
+    }
+}
+
 /// Seeded generator (SplitMix64); the same seed gives the same numbers everywhere.
 struct SeededGenerator: RandomNumberGenerator {
     private var state: UInt64

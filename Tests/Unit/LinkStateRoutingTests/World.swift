@@ -23,6 +23,7 @@ struct World {
         var instance: Int64 = 1000
         var machine: RoutingMachine
         var local: Set<String> = []
+        var published: [RouteEntry] = []
     }
 
     /// A message on a link. The trace stands for the annotations, which routers on the way extend.
@@ -112,6 +113,7 @@ struct World {
         for link in lost { cut(link) }
         let instance = routers[router].instance + 1
         routers[router].instance = instance
+        routers[router].published = []
         routers[router].machine = RoutingMachine(id: routers[router].id, instance: instance, timers: timers)
         plan(.tick(router: router, instance: instance), in: Int64(random.below(1000)))
         for key in routers[router].local.sorted() {
@@ -190,8 +192,22 @@ struct World {
         agenda[now + max(1, milliseconds), default: []].append(happening)
     }
 
-    private mutating func note(_ text: String) {
-        for octet in text.utf8 { traceHash = (traceHash ^ UInt64(octet)) &* 0x100_0000_01B3 }
+    private mutating func note(_ octets: some Sequence<UInt8>) {
+        for octet in octets { traceHash = (traceHash ^ UInt64(octet)) &* 0x100_0000_01B3 }
+    }
+
+    /// The effect in octets. Reflection would do the same, many times slower.
+    private mutating func note(_ effect: RoutingEffect, _ id: String) {
+        switch effect {
+        case .sendToNeighbour(let slot, let message): note("n\(slot)".utf8.map { $0 } + message.encode(selfID: id))
+        case .sendToRouter(let to, let message): note("r\(to)".utf8.map { $0 } + message.encode(selfID: id))
+        case .flood(let message): note(message.encode(selfID: id))
+        case .routesChanged: note("c".utf8)
+        case .neighbourUp(let peer, let slot, let cost): note("u\(peer) \(slot) \(cost)".utf8)
+        case .neighbourLost(let peer, let slot, let reason): note("l\(peer) \(slot) \(reason)".utf8)
+        case .wakeAfter(let milliseconds): note("w\(milliseconds)".utf8)
+        case .log(_, let text): note(text.utf8)
+        }
     }
 
     private mutating func happen(_ happening: Happening) {
@@ -212,10 +228,11 @@ struct World {
     }
 
     private mutating func feed(_ router: Int, _ event: RoutingEvent) {
-        let before = published(router)
         let effects = routers[router].machine.handle(event, now: now)
-        note("\(now) \(routers[router].id) \(event)")
-        if before != published(router), effects.first != .routesChanged {
+        note("\(now) \(routers[router].id)".utf8)
+        let routes = published(router)
+        defer { routers[router].published = routes }
+        if routers[router].published != routes, effects.first != .routesChanged {
             faults.append("\(now) \(routers[router].id): routes changed without a word after \(event)")
         }
         for effect in effects { perform(effect, router: router) }
@@ -233,8 +250,8 @@ struct World {
     }
 
     private mutating func perform(_ effect: RoutingEffect, router: Int) {
-        note("\(effect)")
         let id = routers[router].id
+        note(effect, id)
         switch effect {
         case .sendToNeighbour(let slot, let message):
             send(Message(octets: message.encode(selfID: id), trace: [id]), from: router, link: slot)
@@ -299,7 +316,7 @@ struct World {
     }
 
     private mutating func arrive(_ message: Message, at router: Int, link: Int) {
-        guard let decoded = try? WireReader.message(message.octets) else {
+        guard let decoded = try? codecMessage(message.octets) else {
             faults.append("\(now): undecodable message")
             return
         }
