@@ -26,9 +26,14 @@ struct ManagementRequest: Hashable, Sendable {
     func message(number: UInt64, replyTo: String) -> [UInt8] {
         var encoder = AMQPEncoder()
         encoder.described(0x73)
-        encoder.fields([
-            .ulong(number), .null, agent.map { .string($0) } ?? .null, .null, .string(replyTo), .ulong(number),
-        ])
+        encoder.list(6) { list in
+            list.ulong(number)
+            list.null()
+            if let agent { list.string(agent) } else { list.null() }
+            list.null()
+            list.string(replyTo)
+            list.ulong(number)
+        }
         encoder.described(0x74)
         var properties: [(String, String)] = [("operation", operation)]
         // QUERY looks at entityType, everything else at type; both do no harm.

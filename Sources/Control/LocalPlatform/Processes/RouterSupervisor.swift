@@ -56,14 +56,14 @@ package final class RouterSupervisor {
     /// Takes over the process of the pid file if it runs the same program with the same arguments; else starts one.
     package func start(now: Int64) -> Event {
         if let old = RouterSupervisor.recorded(pidFile) {
-            if old.commandLine == [command.executable] + command.arguments {
+            let wanted = [command.executable] + command.arguments
+            // A script's interpreter stands in front of it.
+            if old.commandLine.suffix(wanted.count).elementsEqual(wanted) {
                 state = .running(old, since: now, isChild: false)
                 return .takenOver(old.pid)
             }
-            // Another program, or another configuration: it holds ports that ours needs.
-            if !old.commandLine.isEmpty, old.commandLine.dropFirst().elementsEqual(command.arguments) {
-                RouterSupervisor.end(old, grace: RouterSupervisor.stopGrace)
-            }
+            // Ours by the pid file, but another program or configuration: it holds what the new one needs.
+            RouterSupervisor.end(old, grace: RouterSupervisor.stopGrace)
         }
         return launch(now: now)
     }

@@ -399,11 +399,13 @@ package final class SiteController {
             log.warn("statuses cannot be written: \(error)")
         }
         let isApplied = reconciliation == nil || applied == reconciliation?.configuration && observation.isRunning
-        guard isReportDue || isApplied != report.isApplied else { return }
+        let texts = [routerFault, isApplied ? "" : applyFault, isApplied ? "" : observation.fault]
+        let found = texts.reduce(into: problems) { if !$1.isEmpty, !$0.contains($1) { $0.append($1) } }
+        guard isReportDue || isApplied != report.isApplied || found != report.problems else { return }
         isReportDue = false
         report.pass += 1
         report.isApplied = isApplied
-        report.problems = problems + [routerFault, isApplied ? "" : applyFault].filter { !$0.isEmpty }
+        report.problems = found
         try? report.save(layout)
     }
 
