@@ -13,6 +13,8 @@ enum WireNames {
     static let ordinal = "qd.group-ordinal"
     static let accessID = "qd.access-id"
     static let annotationsVersion = "qd.annotations-version"
+    /// Ours: the sender understands cost changes on a live link.
+    static let liveCost = "skupper.live-cost"
     static let connectionID = "qd.conn-id"
     static let dataRole: Int32 = 4
 }
@@ -57,7 +59,10 @@ extension AMQPConnection {
             if let tls = settings.tls { add(WireNames.ordinal, .ulong(UInt64(clamping: tls.profile.ordinal))) }
         }
         if !settings.isConnector, let accessID = settings.accessID { add(WireNames.accessID, .string(accessID)) }
-        if settings.role.carriesAnnotations { add(WireNames.annotationsVersion, .int(2)) }
+        if settings.role.carriesAnnotations {
+            add(WireNames.annotationsVersion, .int(2))
+            add(WireNames.liveCost, .int(1))
+        }
         open.properties = properties
         return open
     }

@@ -33,7 +33,6 @@ struct AMQPConnectorState {
 }
 
 extension Core {
-    static let liveCostProperty = "skupper.live-cost"
     /// Neighbours at once; the protocol has 127 mask bits for other routers.
     private static let slotMaximum = 127
 
@@ -41,7 +40,7 @@ extension Core {
 
     func connectionOpened(_ info: ConnectionInfo) {
         connections[info.ref] = ConnectionState(
-            info: info, slot: nil, takesLiveCost: info.properties.contains { $0.key == Core.liveCostProperty })
+            info: info, slot: nil, takesLiveCost: info.properties.contains { $0.key == WireNames.liveCost })
         Log.write(
             .server, .info,
             "[C\(info.ref.id)] connection \(info.isConnector ? "to" : "from") \(info.host) opened: container \(info.container), role \(info.role.rawValue), \(info.tlsProtocol ?? "clear text") \(info.tlsCipher ?? ""), SASL \(info.mechanism), user \(info.user ?? "anonymous")")

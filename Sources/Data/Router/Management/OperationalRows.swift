@@ -160,7 +160,7 @@ extension Core {
         own["validOrigins"] = .list([])
         own["cost"] = .int(0)
         own["lastTopoChange"] = int(lastTopologyChange / 1000)
-        let remotes = routing.nodes.map { entry -> [String: AMQPValue] in
+        let remotes = routing.routes.map { entry -> [String: AMQPValue] in
             var row = node(entry.id, entry.maskBit, entry.protocolVersion, entry.instance, Array(entry.peers.keys))
             row["nextHop"] = entry.nextHopID.map { .string($0) } ?? .null
             row["validOrigins"] = .list(entry.validOrigins.sorted().map { .string($0) })
@@ -196,7 +196,7 @@ extension Core {
         return [
             "name": .string("routerMetrics"), "identity": .string("1"), "type": .string("io.skupper.router.routerMetrics"),
             "id": .string(routerID), "version": .string(RouterVersion.text), "addrCount": long(current.addresses.count),
-            "nodeCount": long(routing.nodes.count + 1), "linkCount": long(linkKeys.count), "autoLinkCount": long(0),
+            "nodeCount": long(routing.routes.count + 1), "linkCount": long(linkKeys.count), "autoLinkCount": long(0),
             "connectionCount": long(connections.count), "deliveriesIngress": long(totals.ingress),
             "deliveriesEgress": long(totals.egress), "deliveriesTransit": long(totals.transit),
             "releasedDeliveries": long(totals.released), "rejectedDeliveries": long(totals.rejected),

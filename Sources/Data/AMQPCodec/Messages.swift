@@ -1,0 +1,173 @@
+/// The private section that routers put in front of a message (router-protocol sheet, section 2.6).
+package struct RouterAnnotations: Equatable, Sendable {
+    /// `SKPR--RA`.
+    package static let descriptor: UInt64 = 0x534B_5052_2D2D_5241
+    package static let streaming: UInt32 = 1
+    package static let resendReleased: UInt32 = 2
+    package static let disableQ2: UInt32 = 4
+
+    package var flags: UInt32
+    package var toOverride: String?
+    /// `0/<router id>` of the router where the message entered the network.
+    package var ingress: String?
+    /// `0/<router id>` of every router passed.
+    package var trace: [String]
+    package var meshID: String?
+
+    package init(
+        flags: UInt32 = 0, toOverride: String? = nil, ingress: String? = nil, trace: [String] = [], meshID: String? = nil
+    ) {
+        self.flags = flags
+        self.toOverride = toOverride
+        self.ingress = ingress
+        self.trace = trace
+        self.meshID = meshID
+    }
+
+    package func encode(into encoder: inout AMQPEncoder) {
+        encoder.described(RouterAnnotations.descriptor)
+        encoder.list(meshID == nil ? 4 : 5) { list in
+            list.uint(flags)
+            if let toOverride { list.string(toOverride) } else { list.null() }
+            if let ingress { list.string(ingress) } else { list.null() }
+            if trace.isEmpty {
+                list.u8(0x45)
+            } else {
+                list.list(trace.count) { inner in for hop in trace { inner.string(hop) } }
+            }
+            if let meshID { list.string(meshID) }
+        }
+    }
+
+    /// Decodes the list behind the descriptor. Anything wrong is ``DecodeError/missingField(_:)`` of "router annotations",
+    /// which callers answer with amqp:invalid-field; a cut is ``DecodeError/truncated``.
+    static func decode(_ reader: inout ByteReader) throws(DecodeError) -> RouterAnnotations {
+        let wrong = DecodeError.missingField("router annotations")
+        let value = try AMQPValue.decode(from: &reader)
+        guard case .list(let items) = value, items.count >= 4, let flags = items[0].uintValue, flags <= UInt64(UInt32.max)
+        else { throw wrong }
+        var result = RouterAnnotations(flags: UInt32(flags))
+        switch items[1] {
+        case .null: break
+        case .string(let text): result.toOverride = text
+        default: throw wrong
+        }
+        switch items[2] {
+        case .null: break
+        case .string(let text): result.ingress = text
+        default: throw wrong
+        }
+        guard case .list(let hops) = items[3], hops.count <= 128 else { throw wrong }
+        for hop in hops {
+            guard case .string(let text) = hop else { throw wrong }
+            result.trace.append(text)
+        }
+        if items.count > 4 {
+            guard case .string(let mesh) = items[4], mesh.utf8.count == 15 else { throw wrong }
+            result.meshID = mesh
+        }
+        return result
+    }
+}
+
+/// The properties section (part 3, section 3.2.4), as far as routers use it.
+package struct MessageProperties: Equatable, Sendable {
+    package var messageID: AMQPValue = .null
+    package var to: String?
+    package var subject: String?
+    package var replyTo: String?
+    package var correlationID: AMQPValue = .null
+    package var contentType: String?
+
+    package init() {}
+
+    static func decode(_ reader: inout ByteReader) throws(DecodeError) -> MessageProperties {
+        var fields = try FieldReader(&reader)
+        var properties = MessageProperties()
+        properties.messageID = try fields.value("message-id") ?? .null
+        try fields.skip()
+        properties.to = try fields.text("to")
+        properties.subject = try fields.text("subject")
+        properties.replyTo = try fields.text("reply-to")
+        properties.correlationID = try fields.value("correlation-id") ?? .null
+        properties.contentType = try fields.text("content-type")
+        return properties
+    }
+}
+
+/// What a router must know of a message before it can forward it.
+package struct MessageHead: Equatable, Sendable {
+    package var annotations: RouterAnnotations?
+    package var priority: UInt8?
+    package var properties: MessageProperties?
+    package var applicationProperties: [MapEntry] = []
+    /// Offset of the first octet behind the router annotations: the bare message as clients see it.
+    package var bareOffset = 0
+    /// Offset of the body section's first octet, or of the end when there is no body.
+    package var bodyOffset = 0
+    /// Offset behind an amqp-value null body (`00 53 77 40`), where a TCP stream's octets start.
+    package var afterNullBody: Int?
+
+    package enum ScanResult: Equatable, Sendable {
+        case needMore
+        case head(MessageHead)
+    }
+
+    /// Octets that a head may have.
+    package static let maximumBytes = 65536
+
+    /// Scans a message as far as its body.
+    ///
+    /// - Parameter complete: no more octets will come; an end inside the head is then an error, an end behind it the end of a
+    ///   message without body.
+    package static func scan(_ buffer: UnsafeRawBufferPointer, complete: Bool) throws(DecodeError) -> ScanResult {
+        var reader = ByteReader(buffer)
+        var head = MessageHead()
+        do throws(DecodeError) {
+            while true {
+                head.bodyOffset = reader.offset
+                if reader.remaining == 0 { return complete ? .head(head) : .needMore }
+                guard try reader.u8() == 0x00 else { throw DecodeError.badType("message section") }
+                let descriptor = try ByteReader.descriptor(&reader)
+                if try head.take(descriptor, &reader) { return .head(head) }
+                guard reader.offset <= maximumBytes else { throw DecodeError.tooLarge("message head") }
+            }
+        } catch .truncated {
+            guard !complete else { throw .truncated }
+            guard buffer.count <= maximumBytes else { throw .tooLarge("message head") }
+            return .needMore
+        }
+    }
+
+    /// Takes one section; true when it was the body.
+    private mutating func take(
+        _ descriptor: UInt64, _ reader: inout ByteReader
+    ) throws(DecodeError) -> Bool {
+        switch descriptor {
+        case RouterAnnotations.descriptor:
+            guard bodyOffset == 0 else { throw .badType("router annotations behind another section") }
+            annotations = try RouterAnnotations.decode(&reader)
+            bareOffset = reader.offset
+        case 0x70:
+            var fields = try FieldReader(&reader)
+            try fields.skip()
+            priority = try fields.ubyte("priority")
+        case 0x71, 0x72:
+            try reader.skipValue()
+        case 0x73:
+            properties = try MessageProperties.decode(&reader)
+        case 0x74:
+            guard case .map(let entries) = try AMQPValue.decode(from: &reader) else { throw .badType("application-properties") }
+            applicationProperties = entries
+        case 0x75, 0x76:
+            return true
+        case 0x77:
+            if reader.remaining == 0 { throw .truncated }
+            if reader.position.load(as: UInt8.self) == 0x40 { afterNullBody = reader.offset + 1 }
+            return true
+        default:
+            throw .badDescriptor(descriptor)
+        }
+        return false
+    }
+}

@@ -1,0 +1,198 @@
+/// Which end of a link: the one that sends deliveries or the one that receives them.
+package enum Role: Sendable, Equatable { case sender, receiver }
+
+/// An AMQP error (part 2, section 2.8.14).
+package struct AMQPError: Equatable, Sendable {
+    package var condition: String
+    package var description: String?
+
+    package init(condition: String, description: String?) {
+        self.condition = condition
+        self.description = description
+    }
+
+    var field: AMQPField {
+        var encoder = AMQPEncoder()
+        encoder.described(0x1d)
+        encoder.fields([.symbol(condition), .optional(description) { .string($0) }])
+        return .raw(encoder.bytes)
+    }
+
+    static func decode(_ reader: inout ByteReader) throws(DecodeError) -> AMQPError {
+        var fields = try FieldReader(&reader)
+        guard let condition = try fields.text("error condition") else { throw .missingField("error condition") }
+        return AMQPError(condition: condition, description: try fields.text("error description"))
+    }
+}
+
+/// A delivery state (part 3, section 3.4): `received` is a report on the way, the others are terminal.
+package enum DeliveryState: Equatable, Sendable {
+    case accepted
+    case rejected(AMQPError?)
+    case released
+    case modified(failed: Bool, undeliverableHere: Bool)
+    case received(section: UInt32, offset: UInt64)
+    /// A state of another specification, passed through as it is.
+    case other(AMQPValue)
+
+    package var isTerminal: Bool {
+        switch self {
+        case .accepted, .rejected, .released, .modified: true
+        case .received, .other: false
+        }
+    }
+
+    var field: AMQPField {
+        var encoder = AMQPEncoder()
+        switch self {
+        case .accepted:
+            encoder.described(0x24)
+            encoder.u8(0x45)
+        case .rejected(let error):
+            encoder.described(0x25)
+            encoder.fields([.optional(error) { $0.field }])
+        case .released:
+            encoder.described(0x26)
+            encoder.u8(0x45)
+        case .modified(let failed, let undeliverable):
+            encoder.described(0x27)
+            encoder.fields([.bool(failed), .bool(undeliverable)])
+        case .received(let section, let offset):
+            encoder.described(0x23)
+            encoder.fields([.uint(section), .ulong(offset)])
+        case .other(let value):
+            encoder.value(value)
+        }
+        return .raw(encoder.bytes)
+    }
+
+    static func decode(_ descriptor: UInt64, _ reader: inout ByteReader) throws(DecodeError) -> DeliveryState {
+        switch descriptor {
+        case 0x23:
+            var fields = try FieldReader(&reader)
+            return .received(
+                section: try fields.uint("section-number") ?? 0, offset: try fields.ulong("section-offset") ?? 0)
+        case 0x24:
+            try reader.skipValue()
+            return .accepted
+        case 0x25:
+            var fields = try FieldReader(&reader)
+            return .rejected(try fields.error("error"))
+        case 0x26:
+            try reader.skipValue()
+            return .released
+        case 0x27:
+            var fields = try FieldReader(&reader)
+            return .modified(
+                failed: try fields.bool("delivery-failed") ?? false,
+                undeliverableHere: try fields.bool("undeliverable-here") ?? false)
+        default:
+            return .other(.described(.ulong(descriptor), try AMQPValue.decode(from: &reader)))
+        }
+    }
+}
+
+/// A link's source terminus (part 3, section 3.5.3).
+package struct Source: Equatable, Sendable {
+    package var address: String?
+    package var durable: UInt32 = 0
+    package var expiryPolicy: String?
+    package var timeout: UInt32 = 0
+    package var dynamic = false
+    package var distributionMode: String?
+    package var filter: AMQPValue?
+    package var capabilities: [String] = []
+
+    package init(
+        address: String? = nil, expiryPolicy: String? = nil, dynamic: Bool = false, capabilities: [String] = []
+    ) {
+        self.address = address
+        self.expiryPolicy = expiryPolicy
+        self.dynamic = dynamic
+        self.capabilities = capabilities
+    }
+
+    var field: AMQPField {
+        var encoder = AMQPEncoder()
+        encoder.described(0x28)
+        encoder.fields([
+            .optional(address) { .string($0) }, .uint(durable), .optional(expiryPolicy) { .symbol($0) }, .uint(timeout),
+            .bool(dynamic), .null, .optional(distributionMode) { .symbol($0) }, .optional(filter) { value in
+                var inner = AMQPEncoder()
+                inner.value(value)
+                return .raw(inner.bytes)
+            }, .null, .null, capabilityField(capabilities),
+        ])
+        return .raw(encoder.bytes)
+    }
+
+    static func decode(_ reader: inout ByteReader) throws(DecodeError) -> Source {
+        var fields = try FieldReader(&reader)
+        var source = Source()
+        source.address = try fields.text("source address")
+        source.durable = try fields.uint("durable") ?? 0
+        source.expiryPolicy = try fields.text("expiry-policy")
+        source.timeout = try fields.uint("timeout") ?? 0
+        source.dynamic = try fields.bool("dynamic") ?? false
+        try fields.skip()
+        source.distributionMode = try fields.text("distribution-mode")
+        source.filter = try fields.value("filter")
+        try fields.skip()
+        try fields.skip()
+        source.capabilities = try fields.symbols("capabilities")
+        return source
+    }
+}
+
+/// A link's target terminus (part 3, section 3.5.4).
+package struct Target: Equatable, Sendable {
+    package var address: String?
+    package var durable: UInt32 = 0
+    package var expiryPolicy: String?
+    package var timeout: UInt32 = 0
+    package var dynamic = false
+    package var capabilities: [String] = []
+    /// The terminus is a transaction coordinator, not an address.
+    package var isCoordinator = false
+
+    package init(
+        address: String? = nil, expiryPolicy: String? = nil, dynamic: Bool = false, capabilities: [String] = []
+    ) {
+        self.address = address
+        self.expiryPolicy = expiryPolicy
+        self.dynamic = dynamic
+        self.capabilities = capabilities
+    }
+
+    var field: AMQPField {
+        var encoder = AMQPEncoder()
+        encoder.described(0x29)
+        encoder.fields([
+            .optional(address) { .string($0) }, .uint(durable), .optional(expiryPolicy) { .symbol($0) }, .uint(timeout),
+            .bool(dynamic), .null, capabilityField(capabilities),
+        ])
+        return .raw(encoder.bytes)
+    }
+
+    static func decode(_ reader: inout ByteReader) throws(DecodeError) -> Target {
+        var fields = try FieldReader(&reader)
+        var target = Target()
+        target.address = try fields.text("target address")
+        target.durable = try fields.uint("durable") ?? 0
+        target.expiryPolicy = try fields.text("expiry-policy")
+        target.timeout = try fields.uint("timeout") ?? 0
+        target.dynamic = try fields.bool("dynamic") ?? false
+        try fields.skip()
+        target.capabilities = try fields.symbols("capabilities")
+        return target
+    }
+}
+
+/// One capability goes as a bare symbol, several as an array.
+private func capabilityField(_ capabilities: [String]) -> AMQPField {
+    switch capabilities.count {
+    case 0: .null
+    case 1: .symbol(capabilities[0])
+    default: .symbols(capabilities)
+    }
+}
