@@ -1,7 +1,8 @@
 /// Shortest paths over the link-state database, seen from one router (§3.5).
 ///
-/// Every router must break ties alike, or their valid origins disagree and multicast is lost or doubled: nodes of equal
-/// distance are expanded in the order of their ids (octet order), and a path is replaced only by a strictly cheaper one.
+/// Every router must break ties alike, or their valid origins disagree and multicast is lost or doubled: nodes of
+/// equal distance are expanded in the order of their ids (octet order), and a path is replaced only by a strictly
+/// cheaper one.
 package struct PathComputation: Equatable, Sendable {
     /// Path to one reachable router.
     package struct Path: Equatable, Sendable {

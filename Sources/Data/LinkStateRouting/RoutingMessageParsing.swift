@@ -131,7 +131,9 @@ struct RoutingBodyParser {
     }
 
     private func descriptor(_ value: AMQPValue, keysOnly: Bool) -> DescriptorList.Descriptor? {
-        guard case .list(let fields) = value, let key = fields.first?.stringValue, isSynchronisedKey(key) else { return nil }
+        guard case .list(let fields) = value, let key = fields.first?.stringValue, isSynchronisedKey(key) else {
+            return nil
+        }
         if keysOnly { return .init(key: key, info: AddressInfo(treatment: 0, producers: 0)) }
         guard fields.count >= 3, let treatment = fields[1].intValue, (0...4).contains(treatment),
             let producers = fields[2].intValue

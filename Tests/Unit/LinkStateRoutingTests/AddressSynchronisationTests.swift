@@ -69,7 +69,8 @@ import Testing
         #expect(bench.send(.localAddressRemoved(key: "Mnever"), after: 50).isEmpty)
         for key in ["Mx", "Nx", "Hx"] {
             #expect(
-                !bench.send(.localAddressAdded(key: key, treatment: 3, producers: 0), after: 50).messages("MAU").isEmpty)
+                !bench.send(.localAddressAdded(key: key, treatment: 3, producers: 0), after: 50).messages("MAU").isEmpty
+            )
         }
     }
 
@@ -99,7 +100,8 @@ import Testing
         var bench = Bench()
         bench.confirm("B")
         let first = bench.receive(
-            .differentialUpdate(id: "B", sequence: 1, added: [("Ma", info()), ("Mb", info(1, 2))], removed: []), after: 100)
+            .differentialUpdate(id: "B", sequence: 1, added: [("Ma", info()), ("Mb", info(1, 2))], removed: []),
+            after: 100)
         #expect(first == [.routesChanged])
         #expect(bench.machine.route(to: "B")?.addresses == ["Ma": info(), "Mb": info(1, 2)])
         bench.receive(.differentialUpdate(id: "B", sequence: 2, added: [("Mc", info())], removed: ["Ma"]), after: 100)
@@ -111,7 +113,8 @@ import Testing
         #expect(bench.machine.route(to: "B")?.addresses["Mz"] == nil)
         // The same again does nothing.
         #expect(
-            bench.receive(.differentialUpdate(id: "B", sequence: 2, added: [("Mq", info())], removed: []), after: 5).isEmpty)
+            bench.receive(.differentialUpdate(id: "B", sequence: 2, added: [("Mq", info())], removed: []), after: 5)
+                .isEmpty)
         let absolute = bench.receive(
             .absoluteUpdate(id: "B", to: "A", sequence: 4, addresses: [("Mb", info()), ("Mz", info())]), after: 5)
         #expect(absolute == [.routesChanged])
@@ -172,7 +175,9 @@ import Testing
         #expect(bench.machine.ownMobileSequence == 1)
         bench.send(.neighbourConnected(slot: 1, cost: 1), after: 100)
         let effects = bench.hello("B")
-        #expect(effects.messages("RA").first == .advertisement(
-            id: "A", instance: 100, linkStateSequence: 1, mobileSequence: 1))
+        #expect(
+            effects.messages("RA").first
+                == .advertisement(
+                    id: "A", instance: 100, linkStateSequence: 1, mobileSequence: 1))
     }
 }

@@ -12,7 +12,9 @@ import Testing
             ("id", .string(id)), ("pv", .int(1)), ("area", .string("0")), ("instance", .int(7)), ("ls_seq", .int(1)),
             (
                 "ls",
-                mapBody([("id", .string(innerID ?? id)), ("area", .string("0")), ("ls_seq", sequence), ("peers", peers)])
+                mapBody([
+                    ("id", .string(innerID ?? id)), ("area", .string("0")), ("ls_seq", sequence), ("peers", peers),
+                ])
             ),
         ]
     }
@@ -111,7 +113,8 @@ import Testing
         #expect(bench.machine.route(to: "D")?.cost == Int(Int32.max))
         #expect(bench.machine.route(to: "D")?.hops == 3)
         for field in ["ls_seq", "mobile_seq"] {
-            bench.receive("RA", [("id", .string("B")), ("ls_seq", .int(1)), ("mobile_seq", .int(1)), (field, .int(-1))])
+            bench.receive(
+                "RA", [("id", .string("B")), ("ls_seq", .int(1)), ("mobile_seq", .int(1)), (field, .int(-1))])
         }
         bench.receive("RA", [("id", .string("B")), ("ls_seq", .int(-1)), ("mobile_seq", .int(1))])
         bench.receive("MAR", [("id", .string("B")), ("have_seq", .ulong(.max))])
@@ -147,9 +150,11 @@ import Testing
         var sequence: Int64 = 1
         for _ in 0..<1000 {
             sequence += 10
-            requests += bench.receive(
-                .advertisement(id: "B", instance: 7, linkStateSequence: sequence, mobileSequence: sequence), after: 1
-            ).sent.count
+            requests +=
+                bench.receive(
+                    .advertisement(id: "B", instance: 7, linkStateSequence: sequence, mobileSequence: sequence),
+                    after: 1
+                ).sent.count
         }
         #expect(requests <= 2 * 1000 / 20 + 2)
     }

@@ -113,7 +113,8 @@ import Testing
         bench.confirm("B")
         bench.linkState("B", 1, ["A": 1])
         bench.receive(
-            .absoluteUpdate(id: "B", to: "A", sequence: 4, addresses: [("Mx", AddressInfo(treatment: 3, producers: 2))]))
+            .absoluteUpdate(id: "B", to: "A", sequence: 4, addresses: [("Mx", AddressInfo(treatment: 3, producers: 2))])
+        )
         bench.send(.neighbourDisconnected(slot: 1), after: 10)
         #expect(bench.machine.remoteAddressCount == 1)
         bench.send(.tick, after: 400)

@@ -148,7 +148,8 @@ import Testing
     @Test func confirmedSilenceIsALoss() {
         var bench = Bench()
         bench.confirm("B")
-        #expect(bench.send(.tick, after: 3000).contains { if case .neighbourLost = $0 { true } else { false } } == false)
+        #expect(
+            bench.send(.tick, after: 3000).contains { if case .neighbourLost = $0 { true } else { false } } == false)
         let effects = bench.send(.tick, after: 1)
         #expect(
             effects.contains(.neighbourLost(id: "B", slot: 1, reason: "no HELLO that lists us for 3001 ms")))
@@ -189,7 +190,8 @@ import Testing
         bench.confirm("B")
         bench.linkState("B", 5, ["A": 1, "C": 1])
         bench.receive(
-            .absoluteUpdate(id: "B", to: "A", sequence: 9, addresses: [("Mx", AddressInfo(treatment: 3, producers: 0))]))
+            .absoluteUpdate(id: "B", to: "A", sequence: 9, addresses: [("Mx", AddressInfo(treatment: 3, producers: 0))])
+        )
         #expect(bench.machine.route(to: "C") != nil && bench.machine.remoteAddressCount == 1)
         let effects = bench.hello("B", instance: 8, after: 100)
         #expect(effects.sent == ["LSR>B", "MAR>B"])

@@ -60,7 +60,8 @@ import Testing
             ("Msfe.4G0nI:0", 2), ("Mvfcr.4G0nI:0", 2), ("Miperf", 3), ("Mnginx", 3), ("Mecho", 3), ("Mrefused", 3),
             ("Msclose", 3),
         ].map { (key: $0.0, info: AddressInfo(treatment: $0.1, producers: 0)) }
-        #expect(try RoutingMessage.absoluteUpdate(id: "B", to: "A", sequence: 1, addresses: addresses).body == body("MAU"))
+        #expect(
+            try RoutingMessage.absoluteUpdate(id: "B", to: "A", sequence: 1, addresses: addresses).body == body("MAU"))
     }
 
     /// Octets of the differential update, as seen on a live network (protocol sheet, Appendix A).
@@ -68,7 +69,9 @@ import Testing
         let message = RoutingMessage.differentialUpdate(
             id: "X", sequence: 2, added: [("Mdynsvc", AddressInfo(treatment: 3, producers: 0))], removed: [])
         let expected: [UInt8] =
-            [0x00, 0x53, 0x77, 0xD1, 0, 0, 0, 0x5A, 0, 0, 0, 0x0C, 0xA3, 2] + Array("id".utf8) + [0xA1, 1, 0x58, 0xA3, 2]
+            [0x00, 0x53, 0x77, 0xD1, 0, 0, 0, 0x5A, 0, 0, 0, 0x0C, 0xA3, 2] + Array("id".utf8) + [
+                0xA1, 1, 0x58, 0xA3, 2,
+            ]
             + Array("pv".utf8) + [0x55, 2, 0xA3, 4] + Array("area".utf8) + [0xA1, 1, 0x30, 0xA3, 0x0A]
             + Array("mobile_seq".utf8) + [0x55, 2, 0xA3, 3] + Array("add".utf8)
             + [0xD0, 0, 0, 0, 0x1A, 0, 0, 0, 1, 0xD0, 0, 0, 0, 0x11, 0, 0, 0, 3, 0xA1, 7] + Array("Mdynsvc".utf8)
