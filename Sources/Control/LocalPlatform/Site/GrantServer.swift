@@ -93,19 +93,21 @@ package final class GrantServer: Sendable {
             let known = state.ledger.grant(uid: uid)
             let decision = state.ledger.begin(
                 path: request.path, method: request.method, code: request.body, now: now, peer: request.peerAddress)
+            let wantsReason = request.header(RefusalReason.header) != nil
             let response: HTTPResponse
             switch decision {
             case .refuse(let refusal):
-                response = GrantServer.response(refusal, reason: GrantServer.reason(refusal, known: known))
+                let reason = wantsReason ? GrantServer.reason(refusal, known: known) : nil
+                response = GrantServer.response(refusal, reason: reason)
             case .issue(let ticket):
                 response = issue(ticket, request: request, now: now, state: &state)
             }
             if state.records.count < GrantServer.recordLimit {
-                let text = response.status == 200 ? "redeemed" : String(decoding: response.body, as: UTF8.self)
+                let text = String(decoding: response.body.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
                 state.records.append(
                     Record(
                         peer: request.peerAddress, grant: known?.name ?? "", status: response.status,
-                        text: text.filter { $0 != "\n" }))
+                        text: response.status == 200 ? "redeemed" : text))
             }
             return response
         }
@@ -122,7 +124,8 @@ package final class GrantServer: Sendable {
         } catch {
             // Nothing was given away, so nothing counts.
             state.ledger.abandon(ticket)
-            return GrantServer.response(error.refusal, reason: error.reason)
+            let wantsReason = request.header(RefusalReason.header) != nil
+            return GrantServer.response(error.refusal, reason: wantsReason ? error.reason : nil)
         }
         var ledger = state.ledger
         ledger.commit(ticket)
@@ -139,7 +142,7 @@ package final class GrantServer: Sendable {
     /// Why no documents can be made.
     struct DocumentsFailure: Error {
         let refusal: GrantLedger.Refusal
-        let reason: String?
+        let reason: RefusalReason?
     }
 
     /// Secret and Links for a site that redeems (control-plane.md §3.6).
@@ -151,7 +154,7 @@ package final class GrantServer: Sendable {
         }
         guard !issuing.endpoints.isEmpty else {
             throw DocumentsFailure(
-                refusal: .generatorFailed("No valid endpoints found for site"), reason: "no-link-access")
+                refusal: .generatorFailed("No valid endpoints found for site"), reason: .noLinkAccess)
         }
         guard FieldRules.name(name) == nil, name.utf8.count <= 253 else {
             throw DocumentsFailure(
@@ -182,9 +185,9 @@ package final class GrantServer: Sendable {
 
     private static func given(_ header: String?) -> String? { header.flatMap { $0.isEmpty ? nil : $0 } }
 
-    private static func response(_ refusal: GrantLedger.Refusal, reason: String?) -> HTTPResponse {
-        var response = HTTPResponse.text(refusal.text + "\n", status: refusal.status)
-        if let reason { response.headers.append(("skupper-reason", reason)) }
+    private static func response(_ refusal: GrantLedger.Refusal, reason: RefusalReason?) -> HTTPResponse {
+        let extra = reason.map { $0.line + "\n" } ?? ""
+        var response = HTTPResponse.text(refusal.text + "\n" + extra, status: refusal.status)
         if let wait = refusal.retryAfterSeconds { response.headers.append(("Retry-After", String(wait))) }
         return response
     }
@@ -192,11 +195,11 @@ package final class GrantServer: Sendable {
     /// The reason beyond upstream's texts, which are the same for unknown and expired grants.
     ///
     /// Grant identities are random 122-bit numbers: who can name one has had the token, so nothing is given away.
-    private static func reason(_ refusal: GrantLedger.Refusal, known: GrantLedger.Grant?) -> String? {
+    private static func reason(_ refusal: GrantLedger.Refusal, known: GrantLedger.Grant?) -> RefusalReason? {
         switch (refusal.status, refusal.text) {
-        case (404, "No such access granted"): "used"
-        case (404, _): known == nil ? "unknown" : "expired"
-        case (403, _): "wrong-code"
+        case (404, "No such access granted"): .used
+        case (404, _): known == nil ? .unknown : .expired
+        case (403, _): .wrongCode
         default: nil
         }
     }

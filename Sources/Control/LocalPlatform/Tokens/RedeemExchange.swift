@@ -20,14 +20,38 @@ package struct RedeemRequest: Hashable, Sendable {
 /// The answer of a grant server.
 package struct RedeemReply: Hashable, Sendable {
     package let status: Int
-    /// Header `skupper-reason` of our own grant servers; upstream's have none.
-    package let reason: String?
+    /// The reason that our own grant servers give on a line of its own when asked; upstream's give none.
+    var reason: RefusalReason? { status == 200 ? nil : RefusalReason(body: body) }
     package let body: String
 
-    package init(status: Int, reason: String? = nil, body: String) {
+    package init(status: Int, body: String) {
         self.status = status
-        self.reason = reason
         self.body = body
+    }
+}
+
+/// Words by which our grant servers tell refusals apart that share a text (control-plane.md §3.5).
+///
+/// A client asks for the word with the request header `skupper-reason`; it then stands on the second line of the
+/// body. Clients of upstream do not ask and see upstream's answer.
+enum RefusalReason: String, Sendable, CaseIterable {
+    case expired
+    case used
+    case unknown
+    case wrongCode = "wrong-code"
+    case noLinkAccess = "no-link-access"
+
+    /// Header of requests, and what begins the line in answers.
+    static let header = "skupper-reason"
+
+    /// The line in the body of an answer.
+    var line: String { "\(RefusalReason.header): \(rawValue)" }
+
+    /// The reason in a body; nil if there is none.
+    init?(body: String) {
+        let prefix = "\(RefusalReason.header): "
+        guard let line = body.split(separator: "\n").dropFirst().first(where: { $0.hasPrefix(prefix) }) else { return nil }
+        self.init(rawValue: String(line.dropFirst(prefix.count)))
     }
 }
 
@@ -37,7 +61,7 @@ package typealias RedeemExchange = @Sendable (RedeemRequest) throws(HTTPClientEr
 /// The exchange over HTTPS.
 package func redeemOverHTTPS(_ request: RedeemRequest) throws(HTTPClientError) -> RedeemReply {
     let response = try HTTPSClient().post(
-        url: request.url, headers: [("name", request.name), ("subject", request.subject)],
+        url: request.url, headers: [("name", request.name), ("subject", request.subject), (RefusalReason.header, "1")],
         body: Array(request.code.utf8), trustedCAPEM: request.ca, minimumTLS13: true,
         timeoutMilliseconds: request.timeoutMilliseconds)
     return RedeemReply(status: response.status, body: String(decoding: response.body, as: UTF8.self))
@@ -49,25 +73,25 @@ struct RedeemFailure: Hashable, Sendable {
     /// Whether trying again may succeed without anybody doing anything.
     let isTemporary: Bool
 
-    /// A refusal by the server. The reason header wins; else upstream's texts decide (control-plane.md §3.5).
+    /// A refusal by the server. The reason wins; else upstream's texts decide (control-plane.md §3.5).
     init(reply: RedeemReply, request: RedeemRequest) {
         let text = reply.body.split(separator: "\n").first.map(String.init) ?? ""
         let at = RedeemFailure.host(of: request.url)
         let answer = text.isEmpty ? "\(reply.status)" : "\(reply.status) \(text)"
         switch (reply.reason, reply.status, text) {
-        case ("expired", _, _):
+        case (.expired?, _, _):
             self = .definite(
                 "the token has expired (\(at) says: \(answer))",
                 "more time has passed since it was issued than its expiration window allows",
                 "Issue a new token at the other site, with more time if needed: "
                     + "\"skupper token issue FILE --expiration-window 60m\"")
-        case ("used", _, _), (nil, 404, "No such access granted"):
+        case (.used?, _, _), (nil, 404, "No such access granted"):
             self = .definite(
                 "the token has been used up (\(at) says: \(answer))",
                 "it was redeemed as often as it allows, perhaps by this site earlier",
                 "Look for an existing link with \"skupper link status\"; else issue a new token at the other site, "
                     + "with \"--redemptions-allowed N\" if several sites are to use it")
-        case ("unknown", _, _):
+        case (.unknown?, _, _):
             self = .definite(
                 "the issuing site does not know this token (\(at) says: \(answer))",
                 "its grant was deleted, or the site was set up anew since", "Issue a new token at the other site")
@@ -76,12 +100,12 @@ struct RedeemFailure: Hashable, Sendable {
                 "the issuing site does not know this token or it has expired (\(at) says: \(answer))",
                 "its time is over, its grant was deleted, or the site was set up anew since",
                 "Issue a new token at the other site and redeem it in time")
-        case ("wrong-code", _, _), (nil, 403, _):
+        case (.wrongCode?, _, _), (nil, 403, _):
             self = .definite(
                 "the issuing site refused the code of this token (\(at) says: \(answer))",
                 "the code in the file is not that of the grant: the file was edited or mixed from two tokens",
                 "Copy the token file again as it is, or issue a new token at the other site")
-        case ("no-link-access", _, _), (nil, 500, "No valid endpoints found for site"):
+        case (.noLinkAccess?, _, _), (nil, 500, "No valid endpoints found for site"):
             self = .definite(
                 "the issuing site cannot accept links (\(at) says: \(answer))",
                 "link access was disabled there, or its link endpoints are not ready yet",
