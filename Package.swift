@@ -75,7 +75,9 @@ let package = Package(
         tests("AMQPEndpointsTests", ["AMQPEndpoints", "AMQPCodec", "TestKit"]),
         tests("LinkStateRoutingTests", ["LinkStateRouting", "AMQPCodec", "TestKit"]),
         tests("RouterConfigTests", ["RouterConfig", "TestKit"]),
-        tests("ControlTests", ["ControlIO", "SiteModel", "SiteTrust", "SiteReconciler", "LocalPlatform", "TestKit"]),
+        tests(
+            "ControlTests",
+            ["ControlIO", "SiteModel", "SiteTrust", "SiteReconciler", "RouterConfig", "LocalPlatform", "TestKit"]),
         tests("HTTPServerTests", ["HTTPServer", "TestKit"]),
     ],
     swiftLanguageModes: [.v6]

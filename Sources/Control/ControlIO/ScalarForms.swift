@@ -56,8 +56,9 @@ enum ScalarForms {
         guard let first = lines.first, let lead = first.first, lead != " ", lead != "\t" else { return false }
         guard lines.allSatisfy({ $0.last != " " && $0.last != "\t" }) else { return false }
         return text.unicodeScalars.allSatisfy { scalar in
-            scalar == "\n" || scalar == "\t" || (scalar.value >= 0x20 && !(0x7f...0xa0).contains(scalar.value))
-                && !isLineMark(scalar) && scalar != "\u{feff}"
+            scalar == "\n" || scalar == "\t"
+                || (scalar.value >= 0x20 && !(0x7f...0xa0).contains(scalar.value))
+                    && !isLineMark(scalar) && scalar != "\u{feff}"
         }
     }
 

@@ -17,7 +17,10 @@ package struct AccessGrant: ResourceView {
         set { setText("expirationWindow", newValue) }
     }
     /// A code chosen by the user, "" for a random one.
-    package var code: String { get { text("code") } set { setText("code", newValue) } }
+    package var code: String {
+        get { text("code") }
+        set { setText("code", newValue) }
+    }
     /// `status.code`.
     package var statusCode: String {
         get { resource.status("code")?.scalarText ?? "" }
@@ -55,13 +58,25 @@ package struct AccessToken: ResourceView {
     package static let expirationAnnotation = "skupper.io/expiration"
 
     /// Grant URL.
-    package var url: String { get { text("url") } set { setText("url", newValue) } }
+    package var url: String {
+        get { text("url") }
+        set { setText("url", newValue) }
+    }
     /// The code; never log it.
-    package var code: String { get { text("code") } set { setText("code", newValue) } }
+    package var code: String {
+        get { text("code") }
+        set { setText("code", newValue) }
+    }
     /// CA of the grant server, PEM.
-    package var ca: String { get { text("ca") } set { setText("ca", newValue) } }
+    package var ca: String {
+        get { text("ca") }
+        set { setText("ca", newValue) }
+    }
     /// Cost for the link, 0 when absent.
-    package var linkCost: Int { get { number("linkCost") } set { setNumber("linkCost", newValue) } }
+    package var linkCost: Int {
+        get { number("linkCost") }
+        set { setNumber("linkCost", newValue) }
+    }
     /// `status.redeemed`.
     package var redeemed: Bool { resource.status("redeemed")?.boolValue ?? false }
     /// RFC 3339 expiry carried by the file, nil when absent.
@@ -123,18 +138,30 @@ package struct RouterAccess: ResourceView {
         }
     }
     /// Server Secret and sslProfile name.
-    package var tlsCredentials: String { get { text("tlsCredentials") } set { setText("tlsCredentials", newValue) } }
+    package var tlsCredentials: String {
+        get { text("tlsCredentials") }
+        set { setText("tlsCredentials", newValue) }
+    }
     /// Let the controller issue the Secret.
     package var generateTlsCredentials: Bool {
         get { flag("generateTlsCredentials") }
         set { setFlag("generateTlsCredentials", newValue) }
     }
     /// CA name, "" for the site's issuer.
-    package var issuer: String { get { text("issuer") } set { setText("issuer", newValue) } }
+    package var issuer: String {
+        get { text("issuer") }
+        set { setText("issuer", newValue) }
+    }
     /// As a Site's linkAccess.
-    package var accessType: String { get { text("accessType") } set { setText("accessType", newValue) } }
+    package var accessType: String {
+        get { text("accessType") }
+        set { setText("accessType", newValue) }
+    }
     /// Address to bind, "" for all.
-    package var bindHost: String { get { text("bindHost") } set { setText("bindHost", newValue) } }
+    package var bindHost: String {
+        get { text("bindHost") }
+        set { setText("bindHost", newValue) }
+    }
     /// Further names for the certificate.
     package var subjectAlternativeNames: [String] {
         get { (resource.spec("subjectAlternativeNames")?.listValue ?? []).compactMap(\.scalarText) }
@@ -151,20 +178,35 @@ package struct Certificate: ResourceView {
     package init(unchecked resource: Resource) { self.resource = resource }
 
     /// Issuer Secret's name.
-    package var ca: String { get { text("ca") } set { setText("ca", newValue) } }
+    package var ca: String {
+        get { text("ca") }
+        set { setText("ca", newValue) }
+    }
     /// Common name.
-    package var subject: String { get { text("subject") } set { setText("subject", newValue) } }
+    package var subject: String {
+        get { text("subject") }
+        set { setText("subject", newValue) }
+    }
     /// Subject alternative names.
     package var hosts: [String] {
         get { (resource.spec("hosts")?.listValue ?? []).compactMap(\.scalarText) }
         set { resource.setSpec(newValue.isEmpty ? nil : .list(newValue.map { .string($0) }), "hosts") }
     }
     /// For clients (no effect on key usages).
-    package var client: Bool { get { flag("client") } set { setFlag("client", newValue) } }
+    package var client: Bool {
+        get { flag("client") }
+        set { setFlag("client", newValue) }
+    }
     /// For servers (no effect on key usages).
-    package var server: Bool { get { flag("server") } set { setFlag("server", newValue) } }
+    package var server: Bool {
+        get { flag("server") }
+        set { setFlag("server", newValue) }
+    }
     /// A CA.
-    package var signing: Bool { get { flag("signing") } set { setFlag("signing", newValue) } }
+    package var signing: Bool {
+        get { flag("signing") }
+        set { setFlag("signing", newValue) }
+    }
 }
 
 /// A core Secret; `data` is base64 in the document, `stringData` plain.

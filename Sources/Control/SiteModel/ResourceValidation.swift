@@ -80,8 +80,9 @@ package enum ResourceValidation {
         for endpoint in link.endpoints {
             if endpoint.host.isEmpty { faults.append("endpoint \"\(endpoint.name)\": host is required") }
             if !isPort(endpoint.port) {
-                faults.append("endpoint \"\(endpoint.name)\": port \"\(endpoint.port)\" is not valid: "
-                    + "a number from 1 to 65535 is expected")
+                faults.append(
+                    "endpoint \"\(endpoint.name)\": port \"\(endpoint.port)\" is not valid: "
+                        + "a number from 1 to 65535 is expected")
             }
         }
         if link.cost < 0 { faults.append("cost is not valid: value is not positive") }
@@ -113,6 +114,9 @@ package enum ResourceValidation {
 
     private static func multiKeyListener(_ listener: MultiKeyListener) -> [String] {
         var faults = hostAndPort(host: listener.host, port: listener.port)
+        if listener.requireClientCert, listener.tlsCredentials.isEmpty {
+            faults.append("requireClientCert needs tlsCredentials: name the Secret with which the router speaks TLS")
+        }
         guard let strategy = listener.strategy else {
             faults.append("strategy must have exactly one of priority and weighted")
             return faults

@@ -54,15 +54,30 @@ package struct Site: ResourceView {
     package init(unchecked resource: Resource) { self.resource = resource }
 
     /// "" or `none`: no incoming links; `default` or an access type otherwise.
-    package var linkAccess: String { get { text("linkAccess") } set { setText("linkAccess", newValue) } }
+    package var linkAccess: String {
+        get { text("linkAccess") }
+        set { setText("linkAccess", newValue) }
+    }
     /// CA that signs; "" means `skupper-site-ca`.
-    package var defaultIssuer: String { get { text("defaultIssuer") } set { setText("defaultIssuer", newValue) } }
+    package var defaultIssuer: String {
+        get { text("defaultIssuer") }
+        set { setText("defaultIssuer", newValue) }
+    }
     /// Two routers (accepted and ignored on hosts).
-    package var ha: Bool { get { flag("ha") } set { setFlag("ha", newValue) } }
+    package var ha: Bool {
+        get { flag("ha") }
+        set { setFlag("ha", newValue) }
+    }
     /// The router runs in edge mode.
-    package var edge: Bool { get { flag("edge") } set { setFlag("edge", newValue) } }
+    package var edge: Bool {
+        get { flag("edge") }
+        set { setFlag("edge", newValue) }
+    }
     /// Kubernetes service account.
-    package var serviceAccount: String { get { text("serviceAccount") } set { setText("serviceAccount", newValue) } }
+    package var serviceAccount: String {
+        get { text("serviceAccount") }
+        set { setText("serviceAccount", newValue) }
+    }
     /// True when the site asks for incoming links.
     package var acceptsLinks: Bool { !linkAccess.isEmpty && linkAccess != "none" }
     /// `status.endpoints`.
@@ -117,9 +132,15 @@ package struct Link: ResourceView {
         set { resource.setSpec(.list(newValue.map(\.document)), "endpoints") }
     }
     /// Name of the Secret with tls.crt, tls.key, ca.crt.
-    package var tlsCredentials: String { get { text("tlsCredentials") } set { setText("tlsCredentials", newValue) } }
+    package var tlsCredentials: String {
+        get { text("tlsCredentials") }
+        set { setText("tlsCredentials", newValue) }
+    }
     /// As written; 0 when absent. The router uses `effectiveCost`.
-    package var cost: Int { get { number("cost") } set { setNumber("cost", newValue) } }
+    package var cost: Int {
+        get { number("cost") }
+        set { setNumber("cost", newValue) }
+    }
     /// `max(1, cost)`.
     package var effectiveCost: Int { max(1, cost) }
     /// Name of the Secret with the HTTP CONNECT proxy, "" when none.
@@ -137,17 +158,35 @@ package struct Listener: ResourceView {
     package init(unchecked resource: Resource) { self.resource = resource }
 
     /// Pairs with connectors.
-    package var routingKey: String { get { text("routingKey") } set { setText("routingKey", newValue) } }
+    package var routingKey: String {
+        get { text("routingKey") }
+        set { setText("routingKey", newValue) }
+    }
     /// On hosts the address to bind.
-    package var host: String { get { text("host") } set { setText("host", newValue) } }
+    package var host: String {
+        get { text("host") }
+        set { setText("host", newValue) }
+    }
     /// TCP port.
-    package var port: Int { get { number("port") } set { setNumber("port", newValue) } }
+    package var port: Int {
+        get { number("port") }
+        set { setNumber("port", newValue) }
+    }
     /// `tcp`, also when absent.
-    package var type: String { get { text("type") } set { setText("type", newValue) } }
+    package var type: String {
+        get { text("type") }
+        set { setText("type", newValue) }
+    }
     /// `auto`, `none`, `http1`, `http2`; "" when absent.
-    package var observer: String { get { text("observer") } set { setText("observer", newValue) } }
+    package var observer: String {
+        get { text("observer") }
+        set { setText("observer", newValue) }
+    }
     /// Secret with which the router terminates TLS; "" for none.
-    package var tlsCredentials: String { get { text("tlsCredentials") } set { setText("tlsCredentials", newValue) } }
+    package var tlsCredentials: String {
+        get { text("tlsCredentials") }
+        set { setText("tlsCredentials", newValue) }
+    }
     /// `status.hasMatchingConnector`.
     package var hasMatchingConnector: Bool { resource.status("hasMatchingConnector")?.boolValue ?? false }
 }
@@ -159,19 +198,40 @@ package struct Connector: ResourceView {
     package init(unchecked resource: Resource) { self.resource = resource }
 
     /// Pairs with listeners.
-    package var routingKey: String { get { text("routingKey") } set { setText("routingKey", newValue) } }
+    package var routingKey: String {
+        get { text("routingKey") }
+        set { setText("routingKey", newValue) }
+    }
     /// Server's host name or address.
-    package var host: String { get { text("host") } set { setText("host", newValue) } }
+    package var host: String {
+        get { text("host") }
+        set { setText("host", newValue) }
+    }
     /// Kubernetes pod selector.
-    package var selector: String { get { text("selector") } set { setText("selector", newValue) } }
+    package var selector: String {
+        get { text("selector") }
+        set { setText("selector", newValue) }
+    }
     /// Server's TCP port.
-    package var port: Int { get { number("port") } set { setNumber("port", newValue) } }
+    package var port: Int {
+        get { number("port") }
+        set { setNumber("port", newValue) }
+    }
     /// `tcp`, also when absent.
-    package var type: String { get { text("type") } set { setText("type", newValue) } }
+    package var type: String {
+        get { text("type") }
+        set { setText("type", newValue) }
+    }
     /// Secret for TLS to the server; "" for none.
-    package var tlsCredentials: String { get { text("tlsCredentials") } set { setText("tlsCredentials", newValue) } }
+    package var tlsCredentials: String {
+        get { text("tlsCredentials") }
+        set { setText("tlsCredentials", newValue) }
+    }
     /// Present the Secret's client certificate.
-    package var useClientCert: Bool { get { flag("useClientCert") } set { setFlag("useClientCert", newValue) } }
+    package var useClientCert: Bool {
+        get { flag("useClientCert") }
+        set { setFlag("useClientCert", newValue) }
+    }
     /// `verifyHostname`, nil when absent.
     package var verifyHostname: Bool? { resource.spec("verifyHostname")?.boolValue }
     /// Use pods that are not ready.
@@ -227,11 +287,20 @@ package struct MultiKeyListener: ResourceView {
     package init(unchecked resource: Resource) { self.resource = resource }
 
     /// Address to bind.
-    package var host: String { get { text("host") } set { setText("host", newValue) } }
+    package var host: String {
+        get { text("host") }
+        set { setText("host", newValue) }
+    }
     /// TCP port.
-    package var port: Int { get { number("port") } set { setNumber("port", newValue) } }
+    package var port: Int {
+        get { number("port") }
+        set { setNumber("port", newValue) }
+    }
     /// Secret with which the router terminates TLS; "" for none.
-    package var tlsCredentials: String { get { text("tlsCredentials") } set { setText("tlsCredentials", newValue) } }
+    package var tlsCredentials: String {
+        get { text("tlsCredentials") }
+        set { setText("tlsCredentials", newValue) }
+    }
     /// Clients must show a certificate.
     package var requireClientCert: Bool { flag("requireClientCert") }
     /// As for `Listener`.

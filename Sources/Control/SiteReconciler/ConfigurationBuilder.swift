@@ -199,9 +199,7 @@ struct ConfigurationBuilder {
     }
 
     private func link(_ link: Link) throws(ResourceFault) -> Part {
-        let exact = link.endpoints.first { $0.name == linkRole }
-        // Static links of hosts carry the listener's whole name.
-        guard let endpoint = exact ?? link.endpoints.first(where: { $0.name.hasSuffix("-\(linkRole)") }) else {
+        guard let endpoint = SiteReconciler.endpoint(of: link, isEdge: site.edge) else {
             throw ResourceFault(
                 text: "the link has no endpoint named \(linkRole), which a site in \(mode) mode needs: ask for a new "
                     + "token or link file")

@@ -22,13 +22,14 @@ enum LinkCause {
     ]
 
     /// `Not operational`, with the cause after a colon when there is one.
-    static func message(_ link: Link, _ observation: LinkObservation?, observationFault: String) -> String {
+    /// - Parameter endpoint: where the router dials.
+    static func message(_ endpoint: Endpoint?, _ observation: LinkObservation?, observationFault: String) -> String {
         guard let observation else { return join(observationFault) }
         let raw = observation.connectionMessage.isEmpty ? observation.lastError : observation.connectionMessage
         if observation.connectionStatus == "SUCCESS" {
             return join("connected; waiting for the routing exchange with the remote router")
         }
-        return join(raw.isEmpty ? "" : place(meaning(raw), raw: raw, link: link))
+        return join(raw.isEmpty ? "" : place(meaning(raw), endpoint: endpoint))
     }
 
     private static func join(_ cause: String) -> String {
@@ -44,14 +45,8 @@ enum LinkCause {
     }
 
     /// Puts host and port in front unless the text has them.
-    private static func place(_ text: String, raw: String, link: Link) -> String {
-        guard let endpoint = link.endpoints.first, !text.contains(endpoint.host) else { return text }
-        // The raw text may name the place even though its meaning does not; then the first endpoint may be wrong.
-        if text != raw, raw.contains(":"), let named = link.endpoints.first(where: { raw.contains($0.host) }) {
-            return "connect \(named.host):\(named.port): \(text)"
-        }
-        guard link.endpoints.allSatisfy({ $0.host == endpoint.host }) else { return text }
-        let used = link.endpoints.first { $0.name == "inter-router" } ?? endpoint
-        return "connect \(used.host):\(used.port): \(text)"
+    private static func place(_ text: String, endpoint: Endpoint?) -> String {
+        guard let endpoint, !text.contains(endpoint.host) else { return text }
+        return "connect \(endpoint.host):\(endpoint.port): \(text)"
     }
 }

@@ -142,7 +142,7 @@ struct StatusComputation {
             operational = nil
         } else {
             let message = LinkCause.message(
-                link, observation.isRunning ? reported : nil, observationFault: stopped)
+                dialled(link), observation.isRunning ? reported : nil, observationFault: stopped)
             operational = .pending(message)
         }
         var fields: [String: Document?] = [:]
@@ -157,6 +157,11 @@ struct StatusComputation {
             conditions: [
                 .init(type: .configured, state: .ready), .init(type: .operational, state: operational),
             ], fields: fields)
+    }
+
+    private func dialled(_ link: Link) -> Endpoint? {
+        let site = resources.compactMap(Site.init).first { $0.name == reconciliation?.siteName }
+        return SiteReconciler.endpoint(of: link, isEdge: site?.edge ?? false)
     }
 
     // MARK: Listeners and connectors

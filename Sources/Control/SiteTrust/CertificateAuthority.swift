@@ -166,9 +166,17 @@ package enum CertificateAuthority {
             guard text.count <= 255, text.allSatisfy({ (0x21...0x7e).contains($0) }) else {
                 throw .invalidRequest(detail: "the host \"\(name)\" has characters that a certificate cannot carry")
             }
-            try push(stack, GEN_DNS) { ASN1_STRING_type_new(V_ASN1_IA5STRING) } bytes: { text }
+            try push(stack, GEN_DNS) {
+                ASN1_STRING_type_new(V_ASN1_IA5STRING)
+            } bytes: {
+                text
+            }
             if let address = addressBytes(name) {
-                try push(stack, GEN_IPADD) { ASN1_STRING_type_new(V_ASN1_OCTET_STRING) } bytes: { address }
+                try push(stack, GEN_IPADD) {
+                    ASN1_STRING_type_new(V_ASN1_OCTET_STRING)
+                } bytes: {
+                    address
+                }
             }
         }
         try check(

@@ -7,10 +7,12 @@ import Testing
         ("a: 1", Document.int(1)), ("a: -17", .int(-17)), ("a: 0x1F", .int(31)), ("a: 0o17", .int(15)),
         ("a: \"1\"", .string("1")), ("a: '1'", .string("1")), ("a: 1.5", .double(1.5)), ("a: 1e3", .double(1000)),
         ("a: .inf", .double(.infinity)), ("a: true", .bool(true)), ("a: FALSE", .bool(false)),
-        ("a: 'true'", .string("true")), ("a: yes", .string("yes")), ("a: ~", .null), ("a:", .null), ("a: ''", .string("")),
+        ("a: 'true'", .string("true")), ("a: yes", .string("yes")), ("a: ~", .null), ("a:", .null),
+        ("a: ''", .string("")),
         ("a: !!str 12", .string("12")), ("a: 192.0.2.1", .string("192.0.2.1")), ("a: 15m0s", .string("15m0s")),
         ("a: |\n  x\n  y\n", .string("x\ny\n")), ("a: [1, b]", .list([.int(1), .string("b")])), ("a: {}", .emptyMap),
-        ("a: 1-2", .string("1-2")), ("a: 99999999999999999999", .double(1e20)), ("a: +5", .int(5)), ("a: .", .string(".")),
+        ("a: 1-2", .string("1-2")), ("a: 99999999999999999999", .double(1e20)), ("a: +5", .int(5)),
+        ("a: .", .string(".")),
     ])
     func scalarsFollowTheCoreSchema(text: String, value: Document) throws {
         #expect(try YAML.parse(text) == [["a": value]])
@@ -73,8 +75,10 @@ import Testing
     }
 
     @Test(arguments: [
-        ("plain", "plain"), ("", "\"\""), ("12", "\"12\""), ("true", "\"true\""), ("yes", "\"yes\""), ("off", "\"off\""),
-        ("null", "\"null\""), ("55671", "\"55671\""), ("1_000", "\"1_000\""), ("12:30", "\"12:30\""), ("0b11", "\"0b11\""),
+        ("plain", "plain"), ("", "\"\""), ("12", "\"12\""), ("true", "\"true\""), ("yes", "\"yes\""),
+        ("off", "\"off\""),
+        ("null", "\"null\""), ("55671", "\"55671\""), ("1_000", "\"1_000\""), ("12:30", "\"12:30\""),
+        ("0b11", "\"0b11\""),
         ("2026-11-25", "\"2026-11-25\""), ("192.0.2.10", "192.0.2.10"), ("a: b", "'a: b'"), ("-", "'-'"),
         ("https://192.0.2.10:9090/0d0c", "https://192.0.2.10:9090/0d0c"), ("# x", "'# x'"), ("1e5", "\"1e5\""),
     ])
@@ -180,8 +184,10 @@ private struct Linear: RandomNumberGenerator {
 
     mutating func text() -> String {
         let pieces = [
-            "a", "Z", "0", "1", "-", ":", " ", "\n", "#", "'", "\"", "\\", "\t", "é", "😀", ".", "~", "|", ">", "{", "]",
-            "%", "@", "&", "*", "!", ",", "?", "true", "0x", "\u{1}", "\u{7f}", "\u{85}", "\u{2028}", "\r", "---", "...",
+            "a", "Z", "0", "1", "-", ":", " ", "\n", "#", "'", "\"", "\\", "\t", "é", "😀", ".", "~", "|", ">", "{",
+            "]",
+            "%", "@", "&", "*", "!", ",", "?", "true", "0x", "\u{1}", "\u{7f}", "\u{85}", "\u{2028}", "\r", "---",
+            "...",
         ]
         return (0..<Int.random(in: 0...7, using: &self)).map { _ in pieces.randomElement(using: &self) ?? "" }.joined()
     }

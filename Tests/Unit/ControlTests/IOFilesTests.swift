@@ -37,7 +37,8 @@ import Testing
         let missing = fault { _ = try Files.read(folder.path + "/none") }
         #expect(missing?.isNotFound == true)
         #expect(missing?.path == folder.path + "/none")
-        #expect(missing.map { "\($0)" }?.hasPrefix("cannot read \(folder.path)/none: No such file or directory (") == true)
+        #expect(
+            missing.map { "\($0)" }?.hasPrefix("cannot read \(folder.path)/none: No such file or directory (") == true)
         #expect(fault { try Files.write(folder.path + "/no/file", text: "x") }?.operation == .write)
         #expect(fault { try Files.makeDirectory(folder.path + "/big/sub") }?.code == ENOTDIR)
         #expect(fault { _ = try Files.list(folder.path + "/none") }?.operation == .list)

@@ -73,7 +73,9 @@ import Testing
             Issue.record("http was not refused")
             return
         }
-        #expect(fault("https://127.0.0.1:\(port)/", headers: [("a", "b\r\nc: d")]).map { "\($0)" }?.contains("header") == true)
+        #expect(
+            fault("https://127.0.0.1:\(port)/", headers: [("a", "b\r\nc: d")]).map { "\($0)" }?.contains("header")
+                == true)
         let silent = try SilentListener()
         #expect(fault("https://127.0.0.1:\(silent.port)/", milliseconds: 200) == .timeout(milliseconds: 200))
     }

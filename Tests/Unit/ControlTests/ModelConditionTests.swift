@@ -7,7 +7,8 @@ import Testing
     private static let required: [(ResourceKind, [ConditionType])] = [
         (.site, [.configured, .running]), (.link, [.configured, .operational]), (.listener, [.configured, .matched]),
         (.connector, [.configured, .matched]), (.multiKeyListener, [.configured, .operational]),
-        (.accessGrant, [.processed, .resolved]), (.accessToken, [.redeemed]), (.routerAccess, [.configured, .resolved]),
+        (.accessGrant, [.processed, .resolved]), (.accessToken, [.redeemed]),
+        (.routerAccess, [.configured, .resolved]),
         (.securedAccess, [.configured, .resolved]), (.attachedConnector, [.configured]),
         (.attachedConnectorBinding, [.configured, .matched]),
     ]

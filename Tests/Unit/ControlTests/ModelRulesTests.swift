@@ -125,7 +125,11 @@ import Testing
         ),
         ("Connector", "{}", ["host is required", "port is required", "routingKey is required"]),
         (
-            "MultiKeyListener", "{host: h, port: 1}", ["strategy must have exactly one of priority and weighted"]
+            "MultiKeyListener", "{host: h, port: 1, requireClientCert: true}",
+            [
+                "requireClientCert needs tlsCredentials: name the Secret with which the router speaks TLS",
+                "strategy must have exactly one of priority and weighted",
+            ]
         ),
         (
             "MultiKeyListener", "{host: h, port: 1, strategy: {priority: {routingKeys: []}}}",
@@ -218,7 +222,8 @@ import Testing
     @Test func theStrategyKindStays() throws {
         func listener(_ strategy: String) throws -> MultiKeyListener {
             let text =
-                "{apiVersion: skupper.io/v2alpha1, kind: MultiKeyListener, metadata: {name: m}, spec: {strategy: \(strategy)}}"
+                "{apiVersion: skupper.io/v2alpha1, kind: MultiKeyListener, metadata: {name: m}, "
+                + "spec: {strategy: \(strategy)}}"
             return try #require(MultiKeyListener(try Resource.parseAll(yaml: text)[0]))
         }
         let priority = try listener("{priority: {routingKeys: [a]}}")
@@ -226,7 +231,7 @@ import Testing
         #expect(ResourceValidation.strategyChange(from: priority, to: priority) == nil)
         #expect(
             ResourceValidation.strategyChange(from: priority, to: weighted)
-                == "the strategy cannot be changed from priority to weighted: delete the MultiKeyListener and create it "
-                + "again")
+                == "the strategy cannot be changed from priority to weighted: delete the MultiKeyListener and "
+                + "create it again")
     }
 }

@@ -131,7 +131,8 @@ import Testing
         for _ in 0..<200 {
             let code = try RandomValues.code()
             #expect(code.count == 24)
-            #expect(code.utf8.allSatisfy { (48...57).contains($0) || (65...90).contains($0) || (97...122).contains($0) })
+            #expect(
+                code.utf8.allSatisfy { (48...57).contains($0) || (65...90).contains($0) || (97...122).contains($0) })
             letters.formUnion(code)
             seen.insert(code)
             let uuid = try RandomValues.uuid4()

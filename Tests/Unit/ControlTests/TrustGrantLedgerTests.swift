@@ -134,7 +134,9 @@ import Testing
     @Test func wrongCodesAreLimited() throws {
         var fresh = ledger()
         for attempt in 0..<10 {
-            #expect(ask(&fresh, code: "wrong", now: 10 + Int64(attempt)) == refusal(403, "Redemption of access token refused"))
+            #expect(
+                ask(&fresh, code: "wrong", now: 10 + Int64(attempt))
+                    == refusal(403, "Redemption of access token refused"))
         }
         for code in ["wrong", Self.code] {
             guard case .refuse(let limited) = ask(&fresh, code: code, now: 25) else {
