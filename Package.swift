@@ -77,7 +77,10 @@ let package = Package(
         tests("RouterConfigTests", ["RouterConfig", "TestKit"]),
         tests(
             "ControlTests",
-            ["ControlIO", "SiteModel", "SiteTrust", "SiteReconciler", "RouterConfig", "LocalPlatform", "TestKit"]),
+            [
+                "ControlIO", "SiteModel", "SiteTrust", "SiteReconciler", "RouterConfig", "LocalPlatform",
+                "ManagementClient", "AMQPCodec", "HTTPServer", "TestKit",
+            ]),
         tests("HTTPServerTests", ["HTTPServer", "TestKit"]),
     ],
     swiftLanguageModes: [.v6]
