@@ -658,6 +658,8 @@ class Debug(CommandLineTest):
         self.put("tls.key", "hidden-key", part=("runtime", "certs", "skupper-site-server"))
         self.put("tls.crt", "the certificate", part=("runtime", "certs", "skupper-site-server"))
         self.put("grants.yaml", "hidden-grant", part=("internal",))
+        self.put("skrouterd.json", '[["proxyProfile", {"name": "p", "password": "hidden-password"}]]',
+                 part=("runtime", "router"))
         answer = self.ok("debug", "dump", "fault")
         self.assertRegex(
             answer.out, r"\ASkupper dump details written to compressed archive: fault-default-\d{14}\.tar\.gz\n\Z")
@@ -669,6 +671,7 @@ class Debug(CommandLineTest):
         self.assertIn("cHVibGlj", held["default/input/resources/Secret-s.yaml"])
         self.assertIn("https://192.0.2.1/a", held["default/input/resources/mine.yaml"])
         self.assertEqual(held["default/runtime/certs/skupper-site-server/tls.crt"], "the certificate")
+        self.assertEqual(json.loads(held["default/runtime/router/skrouterd.json"])[0][1]["name"], "p")
         self.assertIn("internal/grants.yaml left out", held["default/files.txt"])
         for name, text in held.items():
             for secret in ("hidden", "aGlkZGVu"):

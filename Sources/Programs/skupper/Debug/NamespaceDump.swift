@@ -48,8 +48,15 @@ struct NamespaceDump {
         do {
             let path = "\(layout.root)/\(relative)"
             let all = try Files.read(path, limit: 64 << 20)
-            let bytes = isResources ? try Self.redacted(all) : Array(
-                name.hasSuffix(".log") ? all.suffix(Self.fileLimit) : all.prefix(Self.fileLimit))
+            let bytes: [UInt8]
+            if isResources {
+                bytes = try Self.redacted(all)
+            } else if name.hasSuffix(".json") {
+                let configuration = try JSON.parse(String(decoding: all, as: UTF8.self))
+                bytes = Array(JSON.emit(Self.withoutPasswords(configuration)).utf8)
+            } else {
+                bytes = Array(name.hasSuffix(".log") ? all.suffix(Self.fileLimit) : all.prefix(Self.fileLimit))
+            }
             listing += "\(relative) \(all.count) octets\n"
             files.append((relative, bytes))
         } catch {
@@ -73,6 +80,22 @@ struct NamespaceDump {
         var resources = try Resource.parseAll(yaml: String(decoding: bytes, as: UTF8.self))
         for index in resources.indices { redact(&resources[index]) }
         return Array(YAML.emit(documents: resources.map(\.document), leadingSeparator: true).utf8)
+    }
+
+    /// A router configuration without the passwords of proxies and keys.
+    private static func withoutPasswords(_ node: Document) -> Document {
+        switch node {
+        case .list(let items):
+            return .list(items.map(withoutPasswords))
+        case .map(let map):
+            var result = DocumentMap()
+            for (key, value) in map.entries {
+                result[key] = key.lowercased().hasSuffix("password") ? "left out" : withoutPasswords(value)
+            }
+            return .map(result)
+        default:
+            return node
+        }
     }
 
     private static func redact(_ resource: inout Resource) {

@@ -109,7 +109,8 @@ struct SiteFiles {
         for folder in ["\(store.layout.inputIssuers)/\(name)", "\(store.layout.runtimeIssuers)/\(name)"]
         where Files.exists("\(folder)/tls.key") {
             return KeyedCertificate(
-                certificatePEM: try Files.readText("\(folder)/tls.crt"), keyPEM: try Files.readText("\(folder)/tls.key"))
+                certificatePEM: try Files.readText("\(folder)/tls.crt"),
+                keyPEM: try Files.readText("\(folder)/tls.key"))
         }
         return nil
     }

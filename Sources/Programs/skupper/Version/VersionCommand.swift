@@ -1,7 +1,9 @@
+import LocalPlatform
+
 /// `skupper version`
 struct VersionCommand: Command {
     /// The version of these programs.
-    static let version = "0.1.0"
+    static let version = SiteController.version
 
     static func specification(on platform: Platform) -> CommandSpecification {
         CommandSpecification(
