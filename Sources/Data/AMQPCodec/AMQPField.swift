@@ -1,5 +1,5 @@
 /// One field of a performative that is about to be encoded.
-enum AMQPField {
+package enum AMQPField {
     case null
     case bool(Bool)
     case ubyte(UInt8)
@@ -18,7 +18,7 @@ enum AMQPField {
     case raw([UInt8])
 
     /// Null in place of nil.
-    static func optional<Value>(_ value: Value?, _ make: (Value) -> AMQPField) -> AMQPField {
+    package static func optional<Value>(_ value: Value?, _ make: (Value) -> AMQPField) -> AMQPField {
         value.map(make) ?? .null
     }
 }
@@ -28,7 +28,7 @@ extension AMQPEncoder {
     mutating func u8(_ byte: UInt8) { bytes.append(byte) }
 
     /// Appends fields as a list without trailing nulls, in the smallest list form.
-    mutating func fields(_ fields: [AMQPField]) {
+    package mutating func fields(_ fields: [AMQPField]) {
         list8Trimmed { encoder in
             for field in fields { encoder.field(field) }
         }

@@ -1,25 +1,35 @@
-/// Elements of zero bytes cost nothing on the wire; without this limit ten bytes could ask for gigabytes.
+/// Array elements of zero bytes cost nothing on the wire; without a limit a few bytes could ask for gigabytes. The limit
+/// holds for all arrays within one decoded value together: many small arrays cost as much as a large one.
 private let maximumZeroWidthElements = 4096
+
+/// Descriptors in front of an array's constructor. Each wraps every element, so each multiplies what a byte can cost.
+private let maximumArrayDescriptors = 2
+
+/// Elements reserved ahead at most. A count is only a claim: nested lists could each claim the same bytes.
+private let maximumReserved = 64
 
 extension AMQPValue {
     /// Decodes one value of any type; the reader stands behind it afterwards. Nesting is limited to
     /// `ByteReader.maximumDepth`.
     package static func decode(from reader: inout ByteReader) throws(DecodeError) -> AMQPValue {
-        try decode(from: &reader, depth: 0)
+        var free = maximumZeroWidthElements
+        return try decode(from: &reader, depth: 0, free: &free)
     }
 
-    private static func decode(from reader: inout ByteReader, depth: Int) throws(DecodeError) -> AMQPValue {
+    private static func decode(
+        from reader: inout ByteReader, depth: Int, free: inout Int
+    ) throws(DecodeError) -> AMQPValue {
         if depth > ByteReader.maximumDepth { throw .tooDeep }
         let constructor = try reader.u8()
         if constructor == 0x00 {
-            let descriptor = try decode(from: &reader, depth: depth + 1)
-            return .described(descriptor, try decode(from: &reader, depth: depth + 1))
+            let descriptor = try decode(from: &reader, depth: depth + 1, free: &free)
+            return .described(descriptor, try decode(from: &reader, depth: depth + 1, free: &free))
         }
-        return try decodeBody(of: constructor, from: &reader, depth: depth)
+        return try decodeBody(of: constructor, from: &reader, depth: depth, free: &free)
     }
 
     private static func decodeBody(
-        of constructor: UInt8, from reader: inout ByteReader, depth: Int
+        of constructor: UInt8, from reader: inout ByteReader, depth: Int, free: inout Int
     ) throws(DecodeError) -> AMQPValue {
         switch constructor {
         case 0x40: return .null
@@ -30,9 +40,9 @@ extension AMQPValue {
         case 0xB0: return .binary(Array(try reader.bytes(Int(try reader.u32()))))
         case 0xA1, 0xB1: return .string(try decodeText(constructor, from: &reader))
         case 0xA3, 0xB3: return .symbol(try decodeText(constructor, from: &reader))
-        case 0x45, 0xC0, 0xD0: return .list(try decodeList(constructor, from: &reader, depth: depth))
-        case 0xC1, 0xD1: return .map(try decodeMap(constructor, from: &reader, depth: depth))
-        case 0xE0, 0xF0: return .array(try decodeArray(constructor, from: &reader, depth: depth))
+        case 0x45, 0xC0, 0xD0: return .list(try decodeList(constructor, from: &reader, depth: depth, free: &free))
+        case 0xC1, 0xD1: return .map(try decodeMap(constructor, from: &reader, depth: depth, free: &free))
+        case 0xE0, 0xF0: return .array(try decodeArray(constructor, from: &reader, depth: depth, free: &free))
         case 0x98: return .uuid(Array(try reader.bytes(16)))
         case 0x74: return .decimal(Array(try reader.bytes(4)))
         case 0x84: return .decimal(Array(try reader.bytes(8)))
@@ -83,33 +93,33 @@ extension AMQPValue {
     }
 
     private static func decodeList(
-        _ constructor: UInt8, from reader: inout ByteReader, depth: Int
+        _ constructor: UInt8, from reader: inout ByteReader, depth: Int, free: inout Int
     ) throws(DecodeError) -> [AMQPValue] {
         var body = try CompoundBody(constructor, from: &reader)
         var elements: [AMQPValue] = []
-        elements.reserveCapacity(body.count)
-        for _ in 0..<body.count { elements.append(try decode(from: &body.reader, depth: depth + 1)) }
+        elements.reserveCapacity(min(body.count, maximumReserved))
+        for _ in 0..<body.count { elements.append(try decode(from: &body.reader, depth: depth + 1, free: &free)) }
         try body.finish("list")
         return elements
     }
 
     private static func decodeMap(
-        _ constructor: UInt8, from reader: inout ByteReader, depth: Int
+        _ constructor: UInt8, from reader: inout ByteReader, depth: Int, free: inout Int
     ) throws(DecodeError) -> [MapEntry] {
         var body = try CompoundBody(constructor, from: &reader)
         if !body.count.isMultiple(of: 2) { throw .badType("map has a key without a value") }
         var entries: [MapEntry] = []
-        entries.reserveCapacity(body.count / 2)
+        entries.reserveCapacity(min(body.count / 2, maximumReserved))
         for _ in 0..<(body.count / 2) {
-            let key = try decode(from: &body.reader, depth: depth + 1)
-            entries.append(MapEntry(key: key, value: try decode(from: &body.reader, depth: depth + 1)))
+            let key = try decode(from: &body.reader, depth: depth + 1, free: &free)
+            entries.append(MapEntry(key: key, value: try decode(from: &body.reader, depth: depth + 1, free: &free)))
         }
         try body.finish("map")
         return entries
     }
 
     private static func decodeArray(
-        _ arrayConstructor: UInt8, from reader: inout ByteReader, depth: Int
+        _ arrayConstructor: UInt8, from reader: inout ByteReader, depth: Int, free: inout Int
     ) throws(DecodeError) -> [AMQPValue] {
         // The count is checked here against the element width, not by CompoundBody against one byte each.
         var body = try CompoundBody(arrayConstructor, from: &reader, isArray: true)
@@ -117,17 +127,17 @@ extension AMQPValue {
         var descriptors: [AMQPValue] = []
         var constructor = try body.reader.u8()
         while constructor == 0x00 {
-            if descriptors.count + depth >= ByteReader.maximumDepth { throw .tooDeep }
-            descriptors.append(try decode(from: &body.reader, depth: depth + 1))
+            if descriptors.count == maximumArrayDescriptors { throw .tooDeep }
+            descriptors.append(try decode(from: &body.reader, depth: depth + 1, free: &free))
             constructor = try body.reader.u8()
         }
-        let limit = constructor >> 4 == 0x4 ? maximumZeroWidthElements : body.reader.remaining
-        if body.count > limit { throw .tooLarge("array count") }
+        if body.count > (constructor >> 4 == 0x4 ? free : body.reader.remaining) { throw .tooLarge("array count") }
+        if constructor >> 4 == 0x4 { free -= body.count }
         if depth + descriptors.count + 1 > ByteReader.maximumDepth { throw .tooDeep }
         var elements: [AMQPValue] = []
-        elements.reserveCapacity(body.count)
+        elements.reserveCapacity(min(body.count, maximumReserved))
         for _ in 0..<body.count {
-            var element = try decodeBody(of: constructor, from: &body.reader, depth: depth + 1)
+            var element = try decodeBody(of: constructor, from: &body.reader, depth: depth + 1, free: &free)
             for descriptor in descriptors.reversed() { element = .described(descriptor, element) }
             elements.append(element)
         }

@@ -39,14 +39,12 @@ package struct RouterAnnotations: Equatable, Sendable {
         }
     }
 
-    /// Decodes the list behind the descriptor. Anything wrong is ``DecodeError/missingField(_:)`` of "router annotations",
-    /// which callers answer with amqp:invalid-field; a cut is ``DecodeError/truncated``.
+    /// Decodes the list behind the descriptor, which must be there as a whole. Anything wrong is
+    /// ``DecodeError/missingField(_:)`` of "router annotations", which callers answer with amqp:invalid-field.
     static func decode(_ reader: inout ByteReader) throws(DecodeError) -> RouterAnnotations {
         let wrong = DecodeError.missingField("router annotations")
-        let value = try AMQPValue.decode(from: &reader)
-        guard case .list(let items) = value, items.count >= 4, let flags = items[0].uintValue, flags <= UInt64(UInt32.max)
-        else { throw wrong }
-        var result = RouterAnnotations(flags: UInt32(flags))
+        guard let value = try? AMQPValue.decode(from: &reader), case .list(let items) = value, items.count >= 4, let flags = flags(items[0]) else { throw wrong }
+        var result = RouterAnnotations(flags: flags)
         switch items[1] {
         case .null: break
         case .string(let text): result.toOverride = text
@@ -67,6 +65,14 @@ package struct RouterAnnotations: Equatable, Sendable {
             result.meshID = mesh
         }
         return result
+    }
+
+    /// Flags come in any unsigned form, never in a signed one.
+    private static func flags(_ value: AMQPValue) -> UInt32? {
+        switch value {
+        case .ubyte, .ushort, .uint, .ulong: value.uintValue.flatMap { UInt32(exactly: $0) }
+        default: nil
+        }
     }
 }
 
@@ -139,10 +145,32 @@ package struct MessageHead: Equatable, Sendable {
         }
     }
 
-    /// Takes one section; true when it was the body.
+    /// Takes one section; true when it was the body. Throws ``DecodeError/truncated`` only while the section is not whole:
+    /// a whole section whose parts contradict its size will not get better with more octets.
     private mutating func take(
         _ descriptor: UInt64, _ reader: inout ByteReader
     ) throws(DecodeError) -> Bool {
+        switch descriptor {
+        case 0x75, 0x76:
+            return true
+        case 0x77:
+            if try reader.peek() == 0x40 { afterNullBody = reader.offset + 1 }
+            return true
+        case RouterAnnotations.descriptor, 0x70...0x74:
+            var behind = reader
+            try behind.skipValue()
+            do throws(DecodeError) {
+                try takeWhole(descriptor, &reader)
+            } catch .truncated {
+                throw .badType("message section shorter than its parts")
+            }
+            return false
+        default:
+            throw .badDescriptor(descriptor)
+        }
+    }
+
+    private mutating func takeWhole(_ descriptor: UInt64, _ reader: inout ByteReader) throws(DecodeError) {
         switch descriptor {
         case RouterAnnotations.descriptor:
             guard bodyOffset == 0 else { throw .badType("router annotations behind another section") }
@@ -152,22 +180,16 @@ package struct MessageHead: Equatable, Sendable {
             var fields = try FieldReader(&reader)
             try fields.skip()
             priority = try fields.ubyte("priority")
-        case 0x71, 0x72:
-            try reader.skipValue()
         case 0x73:
             properties = try MessageProperties.decode(&reader)
         case 0x74:
-            guard case .map(let entries) = try AMQPValue.decode(from: &reader) else { throw .badType("application-properties") }
+            guard case .map(let entries) = try AMQPValue.decode(from: &reader) else {
+                throw .badType("application-properties")
+            }
             applicationProperties = entries
-        case 0x75, 0x76:
-            return true
-        case 0x77:
-            if reader.remaining == 0 { throw .truncated }
-            if reader.position.load(as: UInt8.self) == 0x40 { afterNullBody = reader.offset + 1 }
-            return true
         default:
-            throw .badDescriptor(descriptor)
+            // Delivery and message annotations: nothing in them concerns a router.
+            try reader.skipValue()
         }
-        return false
     }
 }

@@ -35,6 +35,7 @@ package func decodeTransfer(_ reader: inout ByteReader) throws(DecodeError) -> T
     // The list must be whole, so that a field cut by the end of what has arrived is not taken for a malformed one.
     guard reader.remaining >= size else { throw .truncated }
     var body = try reader.slice(size)
+    guard body.remaining >= (isWide ? 4 : 1) else { throw .badType("transfer list without a count") }
     let count = isWide ? Int(try body.u32()) : Int(try body.u8())
     guard count > 0 else { throw .missingField("handle") }
     var transfer = Transfer(handle: 0)

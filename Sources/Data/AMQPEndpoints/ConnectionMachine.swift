@@ -20,8 +20,8 @@ package struct ConnectionMachine: Equatable, Sendable {
 
     package init(state: State = .start) { self.state = state }
 
-    /// True while frames other than open and close may be received and acted on.
-    package var acceptsFrames: Bool { state == .opened || state == .closeRcvd }
+    /// True while frames other than open and close may be received and acted on. After its close the peer may send nothing.
+    package var acceptsFrames: Bool { state == .opened }
 
     /// True while frames other than open and close may be sent.
     package var maySendFrames: Bool { state == .opened || state == .closeRcvd || state == .openSent || state == .openPipe }

@@ -5,6 +5,11 @@ package struct CombinationFailure: Error, CustomStringConvertible {
     /// What the body threw.
     package let reason: any Error
 
+    package init(combination: String, reason: any Error) {
+        self.combination = combination
+        self.reason = reason
+    }
+
     package var description: String { "with (\(combination)): \(reason)" }
 }
 
