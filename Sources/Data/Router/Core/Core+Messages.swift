@@ -120,15 +120,31 @@ extension Core {
     // MARK: Live cost, between routers of ours
 
     func sendCost(_ cost: Int, to ref: ConnectionRef) {
-        guard let slot = connections[ref]?.slot,
-            let message = RoutingMessage(
-                opcode: "COST", to: RoutingMessage.helloAddress,
-                body: .map([
-                    MapEntry(key: .string("id"), value: .string(routerID)),
-                    MapEntry(key: .string("cost"), value: .int(Int32(clamping: cost))),
-                ]))
-        else { return }
-        sendControl(message.encode(selfID: routerID), slot: slot)
+        guard let slot = connections[ref]?.slot else { return }
+        let own = "0/" + routerID
+        var encoder = AMQPEncoder()
+        RouterAnnotations(flags: 0, toOverride: nil, ingress: own, trace: [own], meshID: nil).encode(into: &encoder)
+        encoder.described(0x70)
+        encoder.list(1) { $0.bool(false) }
+        encoder.described(0x73)
+        encoder.list(3) { list in
+            list.null()
+            list.null()
+            list.string(RoutingMessage.helloAddress)
+        }
+        encoder.described(0x74)
+        encoder.map(1) { map in
+            map.string("opcode")
+            map.string("COST")
+        }
+        encoder.described(0x77)
+        encoder.map(2) { map in
+            map.string("id")
+            map.string(routerID)
+            map.string("cost")
+            map.int(Int32(clamping: cost))
+        }
+        sendControl(encoder.bytes, slot: slot)
     }
 
     private func receivedCost(_ body: AMQPValue, _ ref: ConnectionRef, slot: Int) {

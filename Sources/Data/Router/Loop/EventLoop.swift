@@ -1,6 +1,5 @@
 import CLibuv
 import Glibc
-import Synchronization
 
 /// A libuv loop on its own thread with an inbox for work from other threads.
 ///
@@ -14,7 +13,7 @@ class EventLoop: @unchecked Sendable {  // the inbox is the only part other thre
     private let before: UnsafeMutablePointer<uv_prepare_t>
     private let after: UnsafeMutablePointer<uv_check_t>
     private let timer: UnsafeMutablePointer<uv_timer_t>
-    private let inbox = Mutex<[@Sendable () -> Void]>([])
+    private let inbox = Locked<[@Sendable () -> Void]>([])
     private var thread = pthread_t()
     private var stopping = false
 

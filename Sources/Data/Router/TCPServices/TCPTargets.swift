@@ -1,5 +1,3 @@
-import Synchronization
-
 /// A TCP connector as the loops see it: where to connect, and how many streams are open. Immutable but for its counters.
 final class TCPConnectorTarget: Sendable {
     let name: String
@@ -9,7 +7,7 @@ final class TCPConnectorTarget: Sendable {
     let load = LoadCounter()
     /// The telemetry process reference from configuration.
     let processID: String?
-    private let resolved = Mutex<(addresses: [SocketAddress], at: Int64)>(([], 0))
+    private let resolved = Locked<(addresses: [SocketAddress], at: Int64)>(([], 0))
     let closed = LoadCounter()
 
     init(name: String, address: String, host: String, port: UInt16, processID: String?) {
