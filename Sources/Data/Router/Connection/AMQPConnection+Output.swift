@@ -131,14 +131,18 @@ extension AMQPConnection {
             var again: [OutgoingDelivery] = []
             for (index, delivery) in turn.enumerated() {
                 if isCongested {
+                    // These are still marked as blocked.
                     blocked.append(contentsOf: turn[index...])
                     blocked.append(contentsOf: again)
                     return
                 }
+                delivery.isBlocked = false
                 switch delivery.pump(quantum: 65536) {
                 case .drained: break
-                case .more: again.append(delivery)
-                case .noWindow: blocked.append(delivery)
+                case .more:
+                    delivery.isBlocked = true
+                    again.append(delivery)
+                case .noWindow: delivery.block()
                 }
             }
             turn = again

@@ -21,7 +21,8 @@ final class OutgoingDelivery: DeliveryEnd {
     private var isAborted = false
     private var isFinalSent = false
     private var isDone = false
-    private var isBlocked = false
+    /// In the connection's list of blocked deliveries.
+    var isBlocked = false
     private var producerWaits = false
     var isCancelled: Bool { isDone }
     /// Octets one delivery may hold here before it is given up; above every end-to-end window.
@@ -83,7 +84,7 @@ final class OutgoingDelivery: DeliveryEnd {
     }
 
     private func pumpAll() {
-        if case .drained = pump(quantum: .max) {} else { block() }
+        if pump(quantum: .max) != .drained { block() }
     }
 
     // MARK: From the producer
@@ -141,12 +142,11 @@ final class OutgoingDelivery: DeliveryEnd {
 
     /// Sends queued octets, up to `quantum`.
     func pump(quantum: Int) -> Pumped {
-        isBlocked = false
         if isDone { return .drained }
         var left = quantum
         while let run = queue.first {
-            guard link!.session.machine.maySend else { return stillBlocked(.noWindow) }
-            if connection.isCongested || left <= 0 { return stillBlocked(.more) }
+            guard link!.session.machine.maySend else { return .noWindow }
+            if connection.isCongested || left <= 0 { return .more }
             let part = min(run.count, left, payloadMaximum)
             let isLast = isFinished && !isAborted && part == queue.count
             frame(UnsafeMutableRawPointer(mutating: run.baseAddress!), part, more: !isLast, headroom: false)
@@ -158,8 +158,9 @@ final class OutgoingDelivery: DeliveryEnd {
             }
         }
         if isFinished {
+            guard link!.session.machine.maySend else { return .noWindow }
             sendFinal()
-            return isBlocked ? .noWindow : .drained
+            return .drained
         }
         if producerWaits {
             producerWaits = false
@@ -168,12 +169,8 @@ final class OutgoingDelivery: DeliveryEnd {
         return .drained
     }
 
-    private func stillBlocked(_ result: Pumped) -> Pumped {
-        isBlocked = true
-        return result
-    }
-
-    private func block() {
+    /// Asks to be pumped again when there is room.
+    func block() {
         guard !isBlocked, !isDone else { return }
         isBlocked = true
         connection.blocked.append(self)

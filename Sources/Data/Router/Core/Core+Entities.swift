@@ -211,8 +211,12 @@ extension Core {
     private func createListener(_ entity: Entity) throws(EntityFailure) {
         if entity.boolean("http") == true { return try createHTTPListener(entity) }
         let settings = try listenerSettings(entity)
-        guard settings.role != .edge else {
-            throw EntityFailure(status: 501, text: "listener '\(entity.name)': role edge is not built yet; use role inter-router")
+        if settings.role == .edge {
+            amqpListeners[entity.name] = AMQPListenerState(entity: entity, http: nil)
+            Log.write(
+                .connectionManager, .warning,
+                "listener \(entity.name): edge routers are not served yet; nothing listens on port \(settings.port)")
+            return
         }
         guard let worker = workers.first else { return }
         let descriptor = try bind(entity, backlog: 128, shared: false)
