@@ -66,6 +66,8 @@ package struct ConnectionMachine: Equatable, Sendable {
         case (.openSent, .discardSent): .discarding
         case (.closeRcvd, .closeSent): .end
         case (.closeSent, .closeReceived): .end
+        // The peer's open may have been on its way when our close with an error left.
+        case (.discarding, .openReceived): .discarding
         case (.discarding, .closeReceived): .end
         default: nil
         }
