@@ -22,8 +22,8 @@ func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
         name: name, dependencies: dependencies, path: "Sources/Programs/\(name)", swiftSettings: swiftFlags)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: name, dependencies: dependencies, path: "Tests/Unit/\(name)")
+func tests(_ name: String, _ dependencies: [Target.Dependency], fixtures: [String] = []) -> Target {
+    .testTarget(name: name, dependencies: dependencies, path: "Tests/Unit/\(name)", exclude: fixtures)
 }
 
 let package = Package(
@@ -71,7 +71,7 @@ let package = Package(
         program("skupper", ["LocalPlatform", "SiteModel", "SiteTrust", "ControlIO"]),
         // Tests
         .target(name: "TestKit", path: "Tests/Support/TestKit"),
-        tests("AMQPCodecTests", ["AMQPCodec", "TestKit"]),
+        tests("AMQPCodecTests", ["AMQPCodec", "TestKit"], fixtures: ["Fixtures"]),
         tests("AMQPEndpointsTests", ["AMQPEndpoints", "AMQPCodec", "TestKit"]),
         tests("LinkStateRoutingTests", ["LinkStateRouting", "AMQPCodec", "TestKit"]),
         tests("RouterConfigTests", ["RouterConfig", "TestKit"]),

@@ -1,5 +1,5 @@
-/// Array elements of zero bytes cost nothing on the wire; without a limit a few bytes could ask for gigabytes. The limit
-/// holds for all arrays within one decoded value together: many small arrays cost as much as a large one.
+/// Array elements of zero bytes cost nothing on the wire; without a limit a few bytes could ask for gigabytes. The
+/// limit holds for all arrays within one decoded value together: many small arrays cost as much as a large one.
 private let maximumZeroWidthElements = 4096
 
 /// Descriptors in front of an array's constructor. Each wraps every element, so each multiplies what a byte can cost.

@@ -124,7 +124,8 @@ extension AMQPEncoder {
         }
     }
 
-    /// An array within an array: its own encoding without the constructor, which the outer array has given.
+    /// An array within an array: its own encoding without the constructor, which the outer array has given. Elements of
+    /// several types cannot be written here; the array is then empty, which keeps what follows in its place.
     private mutating func nestedArrayBody(_ elements: [AMQPValue]) {
         var inner = AMQPEncoder()
         inner.array(elements)

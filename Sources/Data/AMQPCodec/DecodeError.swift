@@ -16,6 +16,4 @@ package enum DecodeError: Error, Equatable, Sendable {
     case badUTF8
     /// Values are nested deeper than `ByteReader.maximumDepth`.
     case tooDeep
-    /// The router annotations section breaks its layout; reject the delivery with `amqp:invalid-field`.
-    case badRouterAnnotations(String)
 }

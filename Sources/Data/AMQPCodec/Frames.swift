@@ -5,6 +5,7 @@ package let saslHeader: [UInt8] = [0x41, 0x4d, 0x51, 0x50, 3, 1, 0, 0]
 
 /// The eight octets in front of every frame (part 2, section 2.3.1).
 package struct FrameHeader: Equatable, Sendable {
+    /// Octets of the header itself.
     package static let size = 8
 
     /// Octets of the whole frame.
@@ -13,8 +14,10 @@ package struct FrameHeader: Equatable, Sendable {
     package var doff: UInt8
     /// 0 AMQP, 1 SASL.
     package var type: UInt8
+    /// Session channel; 0 for frames of the connection.
     package var channel: UInt16
 
+    /// All fields as given; what is not named has the default of the specification.
     package init(size: UInt32, doff: UInt8, type: UInt8, channel: UInt16) {
         self.size = size
         self.doff = doff
@@ -46,17 +49,27 @@ package func encodeFrame(channel: UInt16, type: UInt8 = 0, _ body: (inout AMQPEn
 
 /// open (0x10).
 package struct Open: Equatable, Sendable {
+    /// The sender's container-id; a router's id.
     package var containerID: String
+    /// The host the connecting side wanted to reach.
     package var hostname: String?
+    /// Octets of the largest frame the sender takes; at least 512 by the specification.
     package var maxFrameSize: UInt32 = .max
+    /// Highest channel number the sender takes.
     package var channelMax: UInt16 = 65535
+    /// The sender closes when nothing came for this long; nil never.
     package var idleTimeoutMilliseconds: UInt32?
+    /// Extensions the sender offers.
     package var offeredCapabilities: [String] = []
+    /// Extensions the sender may use if the peer offers them.
     package var desiredCapabilities: [String] = []
+    /// Symbols to values (protocol sheet, section 1.4).
     package var properties: [MapEntry] = []
 
+    /// All fields as given; what is not named has the default of the specification.
     package init(containerID: String) { self.containerID = containerID }
 
+    /// Appends descriptor and fields, without a frame header.
     package func encode(into encoder: inout AMQPEncoder) {
         encoder.described(0x10)
         encoder.fields([
@@ -86,14 +99,21 @@ package struct Open: Equatable, Sendable {
 
 /// begin (0x11).
 package struct Begin: Equatable, Sendable {
+    /// The peer's channel that this begin answers; nil when it starts a session.
     package var remoteChannel: UInt16?
+    /// Transfer id of the sender's next transfer frame.
     package var nextOutgoingID: UInt32
+    /// Transfer frames the sender takes.
     package var incomingWindow: UInt32
+    /// Transfer frames the sender may send.
     package var outgoingWindow: UInt32
+    /// Highest link handle the sender takes.
     package var handleMax: UInt32 = .max
 
+    /// All fields as given; what is not named has the default of the specification.
     package init(
-        remoteChannel: UInt16?, nextOutgoingID: UInt32, incomingWindow: UInt32, outgoingWindow: UInt32, handleMax: UInt32
+        remoteChannel: UInt16?, nextOutgoingID: UInt32, incomingWindow: UInt32, outgoingWindow: UInt32,
+        handleMax: UInt32
     ) {
         self.remoteChannel = remoteChannel
         self.nextOutgoingID = nextOutgoingID
@@ -102,10 +122,12 @@ package struct Begin: Equatable, Sendable {
         self.handleMax = handleMax
     }
 
+    /// Appends descriptor and fields, without a frame header.
     package func encode(into encoder: inout AMQPEncoder) {
         encoder.described(0x11)
         encoder.fields([
-            .optional(remoteChannel) { .ushort($0) }, .uint(nextOutgoingID), .uint(incomingWindow), .uint(outgoingWindow),
+            .optional(remoteChannel) { .ushort($0) }, .uint(nextOutgoingID), .uint(incomingWindow),
+            .uint(outgoingWindow),
             handleMax == .max ? .null : .uint(handleMax),
         ])
     }
@@ -124,17 +146,28 @@ package struct Begin: Equatable, Sendable {
 
 /// attach (0x12).
 package struct Attach: Equatable, Sendable {
+    /// Names the link together with its direction.
     package var name: String
+    /// The sender's number of this link in its session.
     package var handle: UInt32
+    /// The end that sent this attach.
     package var role: Role
+    /// 0 unsettled, 1 settled, 2 mixed.
     package var sndSettleMode: UInt8 = 2
+    /// 0 first, 1 second.
     package var rcvSettleMode: UInt8 = 0
+    /// Where deliveries come from; nil in an answer refuses the link.
     package var source: Source?
+    /// Where deliveries go; nil in an answer refuses the link.
     package var target: Target?
+    /// Start of the delivery-count; senders give it.
     package var initialDeliveryCount: UInt32?
+    /// Octets; nil and 0 mean no limit.
     package var maxMessageSize: UInt64?
+    /// Symbols to values.
     package var properties: [MapEntry] = []
 
+    /// All fields as given; what is not named has the default of the specification.
     package init(
         name: String, handle: UInt32, role: Role, sndSettleMode: UInt8, rcvSettleMode: UInt8, source: Source?,
         target: Target?, initialDeliveryCount: UInt32?, maxMessageSize: UInt64?, properties: [MapEntry]
@@ -151,6 +184,7 @@ package struct Attach: Equatable, Sendable {
         self.properties = properties
     }
 
+    /// Appends descriptor and fields, without a frame header.
     package func encode(into encoder: inout AMQPEncoder) {
         encoder.described(0x12)
         encoder.fields([
@@ -168,6 +202,8 @@ package struct Attach: Equatable, Sendable {
         guard let role = try fields.bool("role") else { throw .missingField("role") }
         let sndSettle = try fields.ubyte("snd-settle-mode") ?? 2
         let rcvSettle = try fields.ubyte("rcv-settle-mode") ?? 0
+        if sndSettle > 2 { throw .badType("snd-settle-mode \(sndSettle), which is none of 0, 1, 2") }
+        if rcvSettle > 1 { throw .badType("rcv-settle-mode \(rcvSettle), which is neither 0 nor 1") }
         let source = try fields.source()
         let target = try fields.target()
         try fields.skip()
@@ -177,7 +213,8 @@ package struct Attach: Equatable, Sendable {
         try fields.skip()
         try fields.skip()
         return Attach(
-            name: name, handle: handle, role: role ? .receiver : .sender, sndSettleMode: sndSettle, rcvSettleMode: rcvSettle,
+            name: name, handle: handle, role: role ? .receiver : .sender, sndSettleMode: sndSettle,
+            rcvSettleMode: rcvSettle,
             source: source, target: target, initialDeliveryCount: count, maxMessageSize: size,
             properties: try fields.map("properties"))
     }
@@ -185,17 +222,28 @@ package struct Attach: Equatable, Sendable {
 
 /// flow (0x13).
 package struct Flow: Equatable, Sendable {
+    /// Transfer id the sender expects next; nil before it saw the peer's begin.
     package var nextIncomingID: UInt32?
+    /// Transfer frames the sender takes from there on.
     package var incomingWindow: UInt32
+    /// Transfer id of the sender's next transfer frame.
     package var nextOutgoingID: UInt32
+    /// Transfer frames the sender may send.
     package var outgoingWindow: UInt32
+    /// The link meant; nil for the session alone.
     package var handle: UInt32?
+    /// Deliveries counted on the link.
     package var deliveryCount: UInt32?
+    /// Deliveries the receiver takes beyond `deliveryCount`.
     package var linkCredit: UInt32?
+    /// Deliveries the sender has waiting.
     package var available: UInt32?
+    /// Use the credit up or give it back.
     package var drain = false
+    /// Answer with a flow.
     package var echo = false
 
+    /// All fields as given; what is not named has the default of the specification.
     package init(nextIncomingID: UInt32?, incomingWindow: UInt32, nextOutgoingID: UInt32, outgoingWindow: UInt32) {
         self.nextIncomingID = nextIncomingID
         self.incomingWindow = incomingWindow
@@ -203,12 +251,16 @@ package struct Flow: Equatable, Sendable {
         self.outgoingWindow = outgoingWindow
     }
 
+    /// Appends descriptor and fields, without a frame header.
     package func encode(into encoder: inout AMQPEncoder) {
         encoder.described(0x13)
         encoder.fields([
-            .optional(nextIncomingID) { .uint($0) }, .uint(incomingWindow), .uint(nextOutgoingID), .uint(outgoingWindow),
-            .optional(handle) { .uint($0) }, .optional(deliveryCount) { .uint($0) }, .optional(linkCredit) { .uint($0) },
-            .optional(available) { .uint($0) }, handle == nil && !drain ? .null : .bool(drain), echo ? .bool(true) : .null,
+            .optional(nextIncomingID) { .uint($0) }, .uint(incomingWindow), .uint(nextOutgoingID),
+            .uint(outgoingWindow),
+            .optional(handle) { .uint($0) }, .optional(deliveryCount) { .uint($0) },
+            .optional(linkCredit) { .uint($0) },
+            .optional(available) { .uint($0) }, handle == nil && !drain ? .null : .bool(drain),
+            echo ? .bool(true) : .null,
         ])
     }
 
@@ -218,7 +270,8 @@ package struct Flow: Equatable, Sendable {
         guard let incoming = try fields.uint("incoming-window") else { throw .missingField("incoming-window") }
         guard let nextOut = try fields.uint("next-outgoing-id") else { throw .missingField("next-outgoing-id") }
         guard let outgoing = try fields.uint("outgoing-window") else { throw .missingField("outgoing-window") }
-        var flow = Flow(nextIncomingID: next, incomingWindow: incoming, nextOutgoingID: nextOut, outgoingWindow: outgoing)
+        var flow = Flow(
+            nextIncomingID: next, incomingWindow: incoming, nextOutgoingID: nextOut, outgoingWindow: outgoing)
         flow.handle = try fields.uint("handle")
         flow.deliveryCount = try fields.uint("delivery-count")
         flow.linkCredit = try fields.uint("link-credit")
@@ -231,12 +284,18 @@ package struct Flow: Equatable, Sendable {
 
 /// disposition (0x15).
 package struct Disposition: Equatable, Sendable {
+    /// The end that sent this disposition.
     package var role: Role
+    /// First delivery-id meant.
     package var first: UInt32
+    /// Last delivery-id meant; nil means `first`.
     package var last: UInt32?
+    /// The sender has forgotten the deliveries.
     package var settled: Bool
+    /// Their new state; nil leaves it.
     package var state: DeliveryState?
 
+    /// All fields as given; what is not named has the default of the specification.
     package init(role: Role, first: UInt32, last: UInt32?, settled: Bool, state: DeliveryState?) {
         self.role = role
         self.first = first
@@ -245,6 +304,7 @@ package struct Disposition: Equatable, Sendable {
         self.state = state
     }
 
+    /// Appends descriptor and fields, without a frame header.
     package func encode(into encoder: inout AMQPEncoder) {
         encoder.described(0x15)
         encoder.fields([
@@ -265,16 +325,21 @@ package struct Disposition: Equatable, Sendable {
 
 /// detach (0x16).
 package struct Detach: Equatable, Sendable {
+    /// The sender's number of the link.
     package var handle: UInt32
+    /// The link is closed, not only detached.
     package var closed: Bool
+    /// Why, if something went wrong.
     package var error: AMQPError?
 
+    /// All fields as given; what is not named has the default of the specification.
     package init(handle: UInt32, closed: Bool, error: AMQPError?) {
         self.handle = handle
         self.closed = closed
         self.error = error
     }
 
+    /// Appends descriptor and fields, without a frame header.
     package func encode(into encoder: inout AMQPEncoder) {
         encoder.described(0x16)
         encoder.fields([.uint(handle), closed ? .bool(true) : .null, error?.field ?? .null])
@@ -289,9 +354,12 @@ package struct Detach: Equatable, Sendable {
 
 /// end (0x17).
 package struct End: Equatable, Sendable {
+    /// Why, if something went wrong.
     package var error: AMQPError?
+    /// All fields as given; what is not named has the default of the specification.
     package init(error: AMQPError?) { self.error = error }
 
+    /// Appends descriptor and fields, without a frame header.
     package func encode(into encoder: inout AMQPEncoder) {
         encoder.described(0x17)
         encoder.fields([error?.field ?? .null])
@@ -300,97 +368,14 @@ package struct End: Equatable, Sendable {
 
 /// close (0x18).
 package struct Close: Equatable, Sendable {
+    /// Why, if something went wrong.
     package var error: AMQPError?
+    /// All fields as given; what is not named has the default of the specification.
     package init(error: AMQPError?) { self.error = error }
 
+    /// Appends descriptor and fields, without a frame header.
     package func encode(into encoder: inout AMQPEncoder) {
         encoder.described(0x18)
         encoder.fields([error?.field ?? .null])
-    }
-}
-
-/// Any frame body of the AMQP layer.
-package enum Performative {
-    case open(Open)
-    case begin(Begin)
-    case attach(Attach)
-    case flow(Flow)
-    case transfer(Transfer)
-    case disposition(Disposition)
-    case detach(Detach)
-    case end(End)
-    case close(Close)
-
-    /// Decodes one performative; afterwards the reader stands at the payload.
-    package static func decode(from reader: inout ByteReader) throws(DecodeError) -> Performative {
-        guard try reader.u8() == 0x00 else { throw .badType("frame body that is no described type") }
-        let descriptor = try ByteReader.descriptor(&reader)
-        switch descriptor {
-        case 0x10: return .open(try Open.decode(&reader))
-        case 0x11: return .begin(try Begin.decode(&reader))
-        case 0x12: return .attach(try Attach.decode(&reader))
-        case 0x13: return .flow(try Flow.decode(&reader))
-        case 0x14: return .transfer(try decodeTransfer(&reader))
-        case 0x15: return .disposition(try Disposition.decode(&reader))
-        case 0x16: return .detach(try Detach.decode(&reader))
-        case 0x17:
-            var fields = try FieldReader(&reader)
-            return .end(End(error: try fields.error("error")))
-        case 0x18:
-            var fields = try FieldReader(&reader)
-            return .close(Close(error: try fields.error("error")))
-        default: throw .badDescriptor(descriptor)
-        }
-    }
-}
-
-/// A frame of the SASL layer (part 5, section 5.3).
-package enum SASLFrame: Equatable, Sendable {
-    case mechanisms([String])
-    case initialize(mechanism: String, initialResponse: [UInt8]?, hostname: String?)
-    case challenge([UInt8])
-    case response([UInt8])
-    /// 0 = success.
-    case outcome(code: UInt8)
-
-    package func encode(into encoder: inout AMQPEncoder) {
-        switch self {
-        case .mechanisms(let names):
-            encoder.described(0x40)
-            encoder.fields([.symbols(names)])
-        case .initialize(let mechanism, let response, let hostname):
-            encoder.described(0x41)
-            encoder.fields([
-                .symbol(mechanism), .optional(response) { .binary($0) }, .optional(hostname) { .string($0) },
-            ])
-        case .challenge(let bytes):
-            encoder.described(0x42)
-            encoder.fields([.binary(bytes)])
-        case .response(let bytes):
-            encoder.described(0x43)
-            encoder.fields([.binary(bytes)])
-        case .outcome(let code):
-            encoder.described(0x44)
-            encoder.fields([.ubyte(code)])
-        }
-    }
-
-    package static func decode(from reader: inout ByteReader) throws(DecodeError) -> SASLFrame {
-        guard try reader.u8() == 0x00 else { throw .badType("SASL frame body that is no described type") }
-        let descriptor = try ByteReader.descriptor(&reader)
-        var fields = try FieldReader(&reader)
-        switch descriptor {
-        case 0x40: return .mechanisms(try fields.symbols("mechanisms"))
-        case 0x41:
-            guard let mechanism = try fields.text("mechanism") else { throw .missingField("mechanism") }
-            let response = try fields.binary("initial-response").map { Array($0) }
-            return .initialize(mechanism: mechanism, initialResponse: response, hostname: try fields.text("hostname"))
-        case 0x42: return .challenge(try fields.binary("challenge").map { Array($0) } ?? [])
-        case 0x43: return .response(try fields.binary("response").map { Array($0) } ?? [])
-        case 0x44:
-            guard let code = try fields.ubyte("code") else { throw .missingField("code") }
-            return .outcome(code: code)
-        default: throw .badDescriptor(descriptor)
-        }
     }
 }

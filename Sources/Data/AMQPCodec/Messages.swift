@@ -2,20 +2,28 @@
 package struct RouterAnnotations: Equatable, Sendable {
     /// `SKPR--RA`.
     package static let descriptor: UInt64 = 0x534B_5052_2D2D_5241
+    /// Forward without waiting for the end.
     package static let streaming: UInt32 = 1
+    /// A released delivery may be sent elsewhere.
     package static let resendReleased: UInt32 = 2
+    /// Do not hold the input back when buffers fill.
     package static let disableQ2: UInt32 = 4
 
+    /// `streaming`, `resendReleased`, `disableQ2` and bits we do not know, which are kept.
     package var flags: UInt32
+    /// Replaces the message's `to` on anonymous links.
     package var toOverride: String?
     /// `0/<router id>` of the router where the message entered the network.
     package var ingress: String?
     /// `0/<router id>` of every router passed.
     package var trace: [String]
+    /// 15 octets naming the mesh of edge routers where the message entered.
     package var meshID: String?
 
+    /// All fields as given; what is not named has the default of the specification.
     package init(
-        flags: UInt32 = 0, toOverride: String? = nil, ingress: String? = nil, trace: [String] = [], meshID: String? = nil
+        flags: UInt32 = 0, toOverride: String? = nil, ingress: String? = nil, trace: [String] = [],
+        meshID: String? = nil
     ) {
         self.flags = flags
         self.toOverride = toOverride
@@ -24,6 +32,7 @@ package struct RouterAnnotations: Equatable, Sendable {
         self.meshID = meshID
     }
 
+    /// Appends descriptor and fields, without a frame header.
     package func encode(into encoder: inout AMQPEncoder) {
         encoder.described(RouterAnnotations.descriptor)
         encoder.list(meshID == nil ? 4 : 5) { list in
@@ -43,7 +52,9 @@ package struct RouterAnnotations: Equatable, Sendable {
     /// ``DecodeError/missingField(_:)`` of "router annotations", which callers answer with amqp:invalid-field.
     static func decode(_ reader: inout ByteReader) throws(DecodeError) -> RouterAnnotations {
         let wrong = DecodeError.missingField("router annotations")
-        guard let value = try? AMQPValue.decode(from: &reader), case .list(let items) = value, items.count >= 4, let flags = flags(items[0]) else { throw wrong }
+        guard let value = try? AMQPValue.decode(from: &reader), case .list(let items) = value, items.count >= 4,
+            let flags = flags(items[0])
+        else { throw wrong }
         var result = RouterAnnotations(flags: flags)
         switch items[1] {
         case .null: break
@@ -78,13 +89,20 @@ package struct RouterAnnotations: Equatable, Sendable {
 
 /// The properties section (part 3, section 3.2.4), as far as routers use it.
 package struct MessageProperties: Equatable, Sendable {
+    /// ulong, uuid, binary or string; null if absent.
     package var messageID: AMQPValue = .null
+    /// The address.
     package var to: String?
+    /// What the message is about.
     package var subject: String?
+    /// Where an answer goes.
     package var replyTo: String?
+    /// The message that this one answers; null if absent.
     package var correlationID: AMQPValue = .null
+    /// MIME type of the body.
     package var contentType: String?
 
+    /// All fields as given; what is not named has the default of the specification.
     package init() {}
 
     static func decode(_ reader: inout ByteReader) throws(DecodeError) -> MessageProperties {
@@ -103,9 +121,13 @@ package struct MessageProperties: Equatable, Sendable {
 
 /// What a router must know of a message before it can forward it.
 package struct MessageHead: Equatable, Sendable {
+    /// Nil when the message comes from a client.
     package var annotations: RouterAnnotations?
+    /// 0 to 9; nil means 4.
     package var priority: UInt8?
+    /// Nil when the section is absent.
     package var properties: MessageProperties?
+    /// In wire order.
     package var applicationProperties: [MapEntry] = []
     /// Offset of the first octet behind the router annotations: the bare message as clients see it.
     package var bareOffset = 0
@@ -114,8 +136,11 @@ package struct MessageHead: Equatable, Sendable {
     /// Offset behind an amqp-value null body (`00 53 77 40`), where a TCP stream's octets start.
     package var afterNullBody: Int?
 
+    /// What a scan found.
     package enum ScanResult: Equatable, Sendable {
+        /// The head is not whole yet.
         case needMore
+        /// The whole head.
         case head(MessageHead)
     }
 
@@ -124,17 +149,24 @@ package struct MessageHead: Equatable, Sendable {
 
     /// Scans a message as far as its body.
     ///
-    /// - Parameter complete: no more octets will come; an end inside the head is then an error, an end behind it the end of a
-    ///   message without body.
+    /// - Parameter complete: no more octets will come; an end inside the head is then an error, an end behind it the
+    ///   end of a message without body.
     package static func scan(_ buffer: UnsafeRawBufferPointer, complete: Bool) throws(DecodeError) -> ScanResult {
         var reader = ByteReader(buffer)
         var head = MessageHead()
+        // Sections stand in the order of their descriptors, each at most once (part 3, section 3.2). Router annotations
+        // are only looked for at the start.
+        var last: UInt64 = 0
         do throws(DecodeError) {
             while true {
                 head.bodyOffset = reader.offset
                 if reader.remaining == 0 { return complete ? .head(head) : .needMore }
                 guard try reader.u8() == 0x00 else { throw DecodeError.badType("message section") }
                 let descriptor = try ByteReader.descriptor(&reader)
+                if descriptor != RouterAnnotations.descriptor {
+                    if descriptor <= last { throw DecodeError.badDescriptor(descriptor) }
+                    last = descriptor
+                }
                 if try head.take(descriptor, &reader) { return .head(head) }
                 guard reader.offset <= maximumBytes else { throw DecodeError.tooLarge("message head") }
             }
@@ -145,8 +177,8 @@ package struct MessageHead: Equatable, Sendable {
         }
     }
 
-    /// Takes one section; true when it was the body. Throws ``DecodeError/truncated`` only while the section is not whole:
-    /// a whole section whose parts contradict its size will not get better with more octets.
+    /// Takes one section; true when it was the body. Throws ``DecodeError/truncated`` only while the section is not
+    /// whole: a whole section whose parts contradict its size will not get better with more octets.
     private mutating func take(
         _ descriptor: UInt64, _ reader: inout ByteReader
     ) throws(DecodeError) -> Bool {

@@ -3,9 +3,12 @@ package enum Role: Sendable, Equatable { case sender, receiver }
 
 /// An AMQP error (part 2, section 2.8.14).
 package struct AMQPError: Equatable, Sendable {
+    /// A symbol, for example `amqp:not-found`.
     package var condition: String
+    /// Text for people.
     package var description: String?
 
+    /// All fields as given; what is not named has the default of the specification.
     package init(condition: String, description: String?) {
         self.condition = condition
         self.description = description
@@ -35,6 +38,7 @@ package enum DeliveryState: Equatable, Sendable {
     /// A state of another specification, passed through as it is.
     case other(AMQPValue)
 
+    /// No further state can follow.
     package var isTerminal: Bool {
         switch self {
         case .accepted, .rejected, .released, .modified: true
@@ -94,15 +98,24 @@ package enum DeliveryState: Equatable, Sendable {
 
 /// A link's source terminus (part 3, section 3.5.3).
 package struct Source: Equatable, Sendable {
+    /// Where deliveries come from; nil with `dynamic` asks the peer for one.
     package var address: String?
+    /// 0 nothing survives, 1 configuration, 2 unsettled state too.
     package var durable: UInt32 = 0
+    /// When the timeout starts: `link-detach`, `session-end`, `connection-close` or `never`.
     package var expiryPolicy: String?
+    /// Seconds the terminus outlives what the policy names.
     package var timeout: UInt32 = 0
+    /// The peer creates the address.
     package var dynamic = false
+    /// `move` or `copy`.
     package var distributionMode: String?
+    /// Filter set, passed through as it is.
     package var filter: AMQPValue?
+    /// Extensions of the terminus.
     package var capabilities: [String] = []
 
+    /// All fields as given; what is not named has the default of the specification.
     package init(
         address: String? = nil, expiryPolicy: String? = nil, dynamic: Bool = false, capabilities: [String] = []
     ) {
@@ -117,7 +130,8 @@ package struct Source: Equatable, Sendable {
         encoder.described(0x28)
         encoder.fields([
             .optional(address) { .string($0) }, .uint(durable), .optional(expiryPolicy) { .symbol($0) }, .uint(timeout),
-            .bool(dynamic), .null, .optional(distributionMode) { .symbol($0) }, .optional(filter) { value in
+            .bool(dynamic), .null, .optional(distributionMode) { .symbol($0) },
+            .optional(filter) { value in
                 var inner = AMQPEncoder()
                 inner.value(value)
                 return .raw(inner.bytes)
@@ -146,15 +160,22 @@ package struct Source: Equatable, Sendable {
 
 /// A link's target terminus (part 3, section 3.5.4).
 package struct Target: Equatable, Sendable {
+    /// Where deliveries go; nil for an anonymous link.
     package var address: String?
+    /// 0 nothing survives, 1 configuration, 2 unsettled state too.
     package var durable: UInt32 = 0
+    /// When the timeout starts: `link-detach`, `session-end`, `connection-close` or `never`.
     package var expiryPolicy: String?
+    /// Seconds the terminus outlives what the policy names.
     package var timeout: UInt32 = 0
+    /// The peer creates the address.
     package var dynamic = false
+    /// Extensions of the terminus.
     package var capabilities: [String] = []
     /// The terminus is a transaction coordinator, not an address.
     package var isCoordinator = false
 
+    /// All fields as given; what is not named has the default of the specification.
     package init(
         address: String? = nil, expiryPolicy: String? = nil, dynamic: Bool = false, capabilities: [String] = []
     ) {
@@ -194,5 +215,40 @@ private func capabilityField(_ capabilities: [String]) -> AMQPField {
     case 0: .null
     case 1: .symbol(capabilities[0])
     default: .symbols(capabilities)
+    }
+}
+
+/// Any frame body of the AMQP layer.
+package enum Performative {
+    case open(Open)
+    case begin(Begin)
+    case attach(Attach)
+    case flow(Flow)
+    case transfer(Transfer)
+    case disposition(Disposition)
+    case detach(Detach)
+    case end(End)
+    case close(Close)
+
+    /// Decodes one performative; afterwards the reader stands at the payload.
+    package static func decode(from reader: inout ByteReader) throws(DecodeError) -> Performative {
+        guard try reader.u8() == 0x00 else { throw .badType("frame body that is no described type") }
+        let descriptor = try ByteReader.descriptor(&reader)
+        switch descriptor {
+        case 0x10: return .open(try Open.decode(&reader))
+        case 0x11: return .begin(try Begin.decode(&reader))
+        case 0x12: return .attach(try Attach.decode(&reader))
+        case 0x13: return .flow(try Flow.decode(&reader))
+        case 0x14: return .transfer(try decodeTransfer(&reader))
+        case 0x15: return .disposition(try Disposition.decode(&reader))
+        case 0x16: return .detach(try Detach.decode(&reader))
+        case 0x17:
+            var fields = try FieldReader(&reader)
+            return .end(End(error: try fields.error("error")))
+        case 0x18:
+            var fields = try FieldReader(&reader)
+            return .close(Close(error: try fields.error("error")))
+        default: throw .badDescriptor(descriptor)
+        }
     }
 }

@@ -1,13 +1,20 @@
 /// transfer (0x14), as far as a router needs it. Cheap to decode: the tag stays where it is in the frame.
 package struct Transfer {
+    /// The sender's number of the link.
     package var handle: UInt32
+    /// Given on the first transfer of a delivery, optional on later ones.
     package var deliveryID: UInt32?
     /// Points into the frame.
     package var tag: UnsafeRawBufferPointer?
+    /// 0 for AMQP messages.
     package var messageFormat: UInt32?
+    /// The sender has forgotten the delivery; nil means no, or as on an earlier transfer.
     package var settled: Bool?
+    /// Further transfers of this delivery follow.
     package var more: Bool
+    /// The delivery is given up; drop what came of it.
     package var aborted: Bool
+    /// The sender's view of the delivery.
     package var state: DeliveryState?
 
     init(handle: UInt32) {
@@ -103,8 +110,8 @@ extension ByteReader {
 
 /// Writes the head of a transfer frame into raw memory: frame header and performative, no allocation.
 ///
-/// Fields as skupper-router sends them: handle, delivery-id, an eight-octet little-endian tag and message-format 0 on every
-/// frame; settled and more only when true; aborted at its place.
+/// Fields as skupper-router sends them: handle, delivery-id, an eight-octet little-endian tag and message-format 0 on
+/// every frame; settled and more only when true; aborted at its place.
 package enum TransferWriter {
     /// Upper bound of what ``write(to:channel:handle:deliveryID:tag:settled:more:aborted:payloadBytes:)`` writes.
     package static let maximumHeaderBytes = 64

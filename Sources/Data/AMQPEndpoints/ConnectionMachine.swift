@@ -1,4 +1,5 @@
-/// The AMQP connection endpoint of specification part 2, section 2.4.6: which of header, open and close may follow what.
+/// The AMQP connection endpoint of specification part 2, section 2.4.6: which of header, open and close may follow
+/// what.
 ///
 /// Owns nothing but the state; frames, sockets and time-outs belong to the driver. The pipelined states (open or close
 /// sent before the peer's header arrived) exist because a router sends its header and its open in one write.
@@ -12,19 +13,25 @@ package struct ConnectionMachine: Equatable, Sendable {
     /// What happened on the wire; `…Sent` are our own doing.
     package enum Event: CaseIterable, Sendable {
         case headerSent, headerReceived, openSent, openReceived, closeSent, closeReceived
-        /// The peer violated the protocol and our close with an error has been sent: everything but its close is dropped.
+        /// The peer violated the protocol and our close with an error has been sent: everything but its close is
+        /// dropped.
         case discardSent
     }
 
+    /// Where the connection stands.
     package private(set) var state: State
 
+    /// A machine in any state; new connections begin in `start`.
     package init(state: State = .start) { self.state = state }
 
-    /// True while frames other than open and close may be received and acted on. After its close the peer may send nothing.
+    /// True while frames other than open and close may be received and acted on. After its close the peer may send
+    /// nothing.
     package var acceptsFrames: Bool { state == .opened }
 
     /// True while frames other than open and close may be sent.
-    package var maySendFrames: Bool { state == .opened || state == .closeRcvd || state == .openSent || state == .openPipe }
+    package var maySendFrames: Bool {
+        state == .opened || state == .closeRcvd || state == .openSent || state == .openPipe
+    }
 
     /// Applies one event.
     ///
@@ -37,7 +44,8 @@ package struct ConnectionMachine: Equatable, Sendable {
         }
         switch event {
         case .headerReceived, .openReceived, .closeReceived:
-            throw EndpointError(.connection, "amqp:connection:framing-error", "peer's \(event) is not legal in \(state)")
+            throw EndpointError(
+                .connection, "amqp:connection:framing-error", "peer's \(event) is not legal in \(state)")
         case .headerSent, .openSent, .closeSent, .discardSent:
             preconditionFailure("driver sent \(event) in connection state \(state)")
         }

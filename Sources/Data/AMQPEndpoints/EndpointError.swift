@@ -5,12 +5,14 @@ package struct EndpointError: Error, Equatable, Sendable {
     /// How far a violation reaches: what has to be closed.
     package enum Scope: Sendable { case link, session, connection }
 
+    /// What has to be closed.
     package var scope: Scope
     /// The symbolic AMQP condition, for example `amqp:session:window-violation`.
     package var condition: String
     /// What the peer did, in words fit for a log line.
     package var detail: String
 
+    /// An error of this reach, condition and text.
     package init(_ scope: Scope, _ condition: String, _ detail: String) {
         self.scope = scope
         self.condition = condition

@@ -4,14 +4,17 @@ import AMQPCodec
 ///
 /// `delivery-count` and credit use serial-number arithmetic modulo 2^32.
 package struct LinkMachine: Equatable, Sendable {
+    /// States of section 2.6.3; `Rcvd` is the peer's doing.
     package enum State: CaseIterable, Sendable {
         case detached, attachSent, attachRcvd, attached, detachSent, detachRcvd
     }
 
+    /// What happened on the wire; `…Sent` are our own doing.
     package enum Event: CaseIterable, Sendable {
         case attachSent, attachReceived, detachSent, detachReceived
     }
 
+    /// Where the link stands.
     package private(set) var state: State = .detached
     /// Our role: sender or receiver.
     package let role: Role
@@ -22,8 +25,10 @@ package struct LinkMachine: Equatable, Sendable {
     /// The peer asked us (sender) to use up or give back its credit.
     package private(set) var drain = false
 
+    /// A detached link end of this role, without credit.
     package init(role: Role) { self.role = role }
 
+    /// The transition table; nil where there is no transition.
     package static func next(_ state: State, _ event: Event) -> State? {
         switch (state, event) {
         case (.detached, .attachSent): .attachSent
@@ -92,6 +97,7 @@ package struct LinkMachine: Equatable, Sendable {
     /// Receiver: raises the credit to `total`; the caller then sends a flow.
     package mutating func grant(_ total: UInt32) { set(count: deliveryCount, credit: total) }
 
+    /// Sets both counters, for drivers that count elsewhere.
     package mutating func set(count: UInt32, credit: UInt32) {
         deliveryCount = count
         self.credit = credit

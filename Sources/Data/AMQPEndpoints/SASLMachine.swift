@@ -12,14 +12,17 @@ package enum SASLEffect: Equatable, Sendable {
 
 /// The accepting side of the SASL layer (AMQP 1.0 part 5, section 5.3).
 package struct SASLServer: Equatable, Sendable {
+    /// What is awaited, or how it ended.
     package enum State: CaseIterable, Sendable { case header, initialize, done, failed }
 
+    /// How far the exchange got.
     package private(set) var state: State = .header
     /// Mechanisms offered, in order.
     package let mechanisms: [String]
     /// TLS has verified a client certificate, which EXTERNAL may use.
     package let hasVerifiedCertificate: Bool
 
+    /// An exchange that has not begun.
     package init(mechanisms: [String], hasVerifiedCertificate: Bool) {
         self.mechanisms = mechanisms
         self.hasVerifiedCertificate = hasVerifiedCertificate
@@ -39,7 +42,9 @@ package struct SASLServer: Equatable, Sendable {
             return fail("expected sasl-init", sendOutcome: true)
         }
         guard mechanisms.contains(mechanism) else {
-            return fail("mechanism \(mechanism) was not offered (offered: \(mechanisms.joined(separator: " ")))", sendOutcome: true)
+            return fail(
+                "mechanism \(mechanism) was not offered (offered: \(mechanisms.joined(separator: " ")))",
+                sendOutcome: true)
         }
         switch mechanism {
         case "ANONYMOUS":
@@ -63,8 +68,10 @@ package struct SASLServer: Equatable, Sendable {
 
 /// The connecting side of the SASL layer.
 package struct SASLClient: Equatable, Sendable {
+    /// What is awaited, or how it ended.
     package enum State: CaseIterable, Sendable { case idle, header, mechanisms, outcome, done, failed }
 
+    /// How far the exchange got.
     package private(set) var state: State = .idle
     /// Mechanisms allowed by configuration; empty = any we know.
     package let allowed: [String]
@@ -72,6 +79,7 @@ package struct SASLClient: Equatable, Sendable {
     package let hasCertificate: Bool
     private var chosen = ""
 
+    /// An exchange that has not begun.
     package init(allowed: [String], hasCertificate: Bool) {
         self.allowed = allowed
         self.hasCertificate = hasCertificate
@@ -84,12 +92,14 @@ package struct SASLClient: Equatable, Sendable {
         return [.sendHeader]
     }
 
+    /// The peer's SASL protocol header arrived.
     package mutating func headerReceived() -> [SASLEffect] {
         guard state == .header else { return fail("unexpected SASL header") }
         state = .mechanisms
         return []
     }
 
+    /// A SASL frame of the peer arrived.
     package mutating func received(_ frame: SASLFrame) -> [SASLEffect] {
         switch (state, frame) {
         case (.mechanisms, .mechanisms(let offered)):

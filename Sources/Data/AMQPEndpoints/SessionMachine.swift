@@ -4,16 +4,19 @@ import AMQPCodec
 ///
 /// Window units are transfer *frames*. Identifiers use serial-number arithmetic modulo 2^32.
 package struct SessionMachine: Equatable, Sendable {
+    /// States of section 2.5.5; `Rcvd` is the peer's doing.
     package enum State: CaseIterable, Sendable {
         case unmapped, beginSent, beginRcvd, mapped, endSent, endRcvd, discarding
     }
 
+    /// What happened on the wire; `…Sent` are our own doing.
     package enum Event: CaseIterable, Sendable {
         case beginSent, beginReceived, endSent, endReceived
         /// Our end carried an error: what still arrives is dropped until the peer's end.
         case discardSent
     }
 
+    /// Where the session stands.
     package private(set) var state: State = .unmapped
 
     /// The window we advertise, in frames; refreshed when half of it is used.
@@ -33,6 +36,7 @@ package struct SessionMachine: Equatable, Sendable {
         self.incomingWindow = incomingWindowMaximum
     }
 
+    /// The transition table; nil where there is no transition.
     package static func next(_ state: State, _ event: Event) -> State? {
         switch (state, event) {
         case (.unmapped, .beginSent): .beginSent
@@ -57,7 +61,8 @@ package struct SessionMachine: Equatable, Sendable {
         }
         switch event {
         case .beginReceived, .endReceived:
-            throw EndpointError(.connection, "amqp:connection:framing-error", "peer's \(event) is not legal in session state \(state)")
+            throw EndpointError(
+                .connection, "amqp:connection:framing-error", "peer's \(event) is not legal in session state \(state)")
         case .beginSent, .endSent, .discardSent:
             preconditionFailure("driver sent \(event) in session state \(state)")
         }
@@ -78,6 +83,7 @@ package struct SessionMachine: Equatable, Sendable {
         return incomingWindow < incomingWindowMaximum / 2
     }
 
+    /// Sets what the peer may send, in frames, and the transfer id expected next.
     package mutating func setIncoming(window: UInt32, id: UInt32) {
         incomingWindow = window
         nextIncomingID = id
@@ -94,13 +100,16 @@ package struct SessionMachine: Equatable, Sendable {
         setOutgoing(window: remoteIncomingWindow &- 1, id: nextOutgoingID &+ 1)
     }
 
+    /// Sets what we may send, in frames, and the transfer id of the next frame.
     package mutating func setOutgoing(window: UInt32, id: UInt32) {
         remoteIncomingWindow = window
         nextOutgoingID = id
     }
 
-    /// A flow of the peer: recomputes what we may send (section 2.5.6). `nextIncomingID` nil means it has not seen our begin.
-    package mutating func flowReceived(nextIncomingID remoteNext: UInt32?, incomingWindow: UInt32) throws(EndpointError) {
+    /// A flow of the peer: recomputes what we may send (section 2.5.6). `nextIncomingID` nil means it has not seen our
+    /// begin.
+    package mutating func flowReceived(nextIncomingID remoteNext: UInt32?, incomingWindow: UInt32) throws(EndpointError)
+    {
         let base = remoteNext ?? 0
         let inFlight = nextOutgoingID &- base
         guard inFlight < 1 << 31 else {

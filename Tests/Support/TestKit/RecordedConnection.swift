@@ -12,8 +12,8 @@ package struct RecordedUnit: Sendable {
 
 /// A connection recorded between two skupper-router 3.5.1 (A connects, B listens), in the order of the wire.
 ///
-/// The recordings are `Unit/AMQPCodecTests/Fixtures/NAME.{connector,listener}.bin` with the octets of each direction and
-/// `NAME.order.txt` with the runs they arrived in. The one of a 2 MB transfer stops after 60 KB.
+/// The recordings are `Unit/AMQPCodecTests/Fixtures/NAME.{connector,listener}.bin` with the octets of each direction
+/// and `NAME.order.txt` with the runs they arrived in. The one of a 2 MB transfer stops after 60 KB.
 package struct RecordedConnection: Sendable, CustomStringConvertible {
     package let name: String
     /// Each stands where its last octet arrived.
@@ -38,7 +38,8 @@ package struct RecordedConnection: Sendable, CustomStringConvertible {
         var units: [RecordedUnit] = []
         for line in order.split(separator: "\n") {
             let words = line.split(separator: " ")
-            guard words.count == 2, let side = RecordedUnit.Side(rawValue: String(words[0])), let count = Int(words[1]) else {
+            guard words.count == 2, let side = RecordedUnit.Side(rawValue: String(words[0])), let count = Int(words[1])
+            else {
                 throw FixtureError(description: "\(name).order.txt: bad line \(line)")
             }
             arrived[side, default: 0] += count

@@ -5,8 +5,8 @@ import Testing
 
 /// Frames captured between two skupper-router 3.5.1.
 @Suite struct FrameTests {
-    /// One exception: the mechanisms of sasl-mechanisms, an array8 of sym8 there, are an array32 of sym32 from us, as in
-    /// open, where skupper-router uses array32 too. The value must be the same.
+    /// One exception: the mechanisms of sasl-mechanisms, an array8 of sym8 there, are an array32 of sym32 from us, as
+    /// in open, where skupper-router uses array32 too. The value must be the same.
     @Test func everyFrameDecodesAndEncodesToTheSameOctets() throws {
         var seen: [String: Int] = [:]
         for frame in try RecordedFrame.all() {
@@ -21,10 +21,11 @@ import Testing
                     kind = "mechanisms"
                     #expect(names.last == "ANONYMOUS" && names.count == 11, "\(place)")
                     #expect(frame.octets[14] == 0xE0 && encoded[14] == 0xF0, "\(place)")
-                    #expect(try withExactMemory(encoded[8...]) { memory in
-                        var reader = ByteReader(memory)
-                        return try SASLFrame.decode(from: &reader)
-                    } == sasl, "\(place)")
+                    #expect(
+                        try withExactMemory(encoded[8...]) { memory in
+                            var reader = ByteReader(memory)
+                            return try SASLFrame.decode(from: &reader)
+                        } == sasl, "\(place)")
                 }
             }
             if kind != "mechanisms" {
@@ -41,9 +42,10 @@ import Testing
 
     @Test func openAsRecorded() throws {
         let frames = try RecordedFrame.all().filter { $0.connection == "plain-2" && $0.side == .connector }
-        let open = try #require(frames.compactMap { frame -> Open? in
-            if case .amqp(.open(let open)) = frame.body { open } else { nil }
-        }.first)
+        let open = try #require(
+            frames.compactMap { frame -> Open? in
+                if case .amqp(.open(let open)) = frame.body { open } else { nil }
+            }.first)
         #expect(open.containerID == "A" && open.hostname == "localhost")
         #expect(open.maxFrameSize == 16384 && open.channelMax == 32767 && open.idleTimeoutMilliseconds == 8000)
         #expect(open.offeredCapabilities == ["ANONYMOUS-RELAY", "qd.streaming-links", "qd.connection_trunking"])

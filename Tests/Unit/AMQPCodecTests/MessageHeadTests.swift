@@ -28,7 +28,8 @@ import Testing
         return head
     }
 
-    /// Sections are values behind descriptors, so they can be decoded and written again. Data sections are left as they are.
+    /// Sections are values behind descriptors, so they can be decoded and written again. Data sections are left as
+    /// they are.
     @Test func everyRecordedSectionEncodesToTheSameOctets() throws {
         var seen: [UInt64: Int] = [:]
         for (place, octets) in try Self.messages() {
@@ -36,7 +37,8 @@ import Testing
                 var reader = ByteReader(all)
                 while reader.remaining > 0 {
                     let start = reader.offset
-                    guard case .described(.ulong(let descriptor), let value) = try AMQPValue.decode(from: &reader) else {
+                    guard case .described(.ulong(let descriptor), let value) = try AMQPValue.decode(from: &reader)
+                    else {
                         break
                     }
                     seen[descriptor, default: 0] += 1
@@ -137,7 +139,9 @@ import Testing
         encoder.described(0x74)
         encoder.map([MapEntry(string: "operation", .string("QUERY"))])
         let bodyOffset = encoder.bytes.count
-        for body: [UInt8] in [[0x00, 0x53, 0x75, 0xA0, 0x00], [0x00, 0x53, 0x76, 0x45], [0x00, 0x53, 0x77, 0x43], []] {
+        for body: [UInt8] in [
+            [0x00, 0x53, 0x75, 0xA0, 0x00], [0x00, 0x53, 0x76, 0x45], [0x00, 0x53, 0x77, 0x43], [],
+        ] {
             let head = try Self.head(encoder.bytes + body)
             #expect(head.annotations == nil && head.bareOffset == 0 && head.priority == 9)
             var properties = MessageProperties()
@@ -162,6 +166,24 @@ import Testing
         ] {
             #expect(throws: DecodeError.self, "\(digits)") {
                 try Self.scan(PerformativeTests.octets(digits), complete: false)
+            }
+        }
+    }
+
+    /// Each section at most once and in order; otherwise a head of thousands of sections would be read again and again.
+    @Test func sectionsStandInOrder() {
+        let sections: [[UInt8]] = [
+            [0x00, 0x53, 0x70, 0x45], [0x00, 0x53, 0x71, 0xC1, 1, 0], [0x00, 0x53, 0x72, 0xC1, 1, 0],
+            [0x00, 0x53, 0x73, 0x45], [0x00, 0x53, 0x74, 0xC1, 1, 0],
+        ]
+        for (number, section) in sections.enumerated() {
+            for (other, earlier) in sections.enumerated() {
+                let octets = earlier + section + [0x00, 0x53, 0x77, 0x43]
+                if other < number {
+                    #expect(throws: Never.self) { try Self.head(octets) }
+                } else {
+                    #expect(throws: DecodeError.badDescriptor(0x70 + UInt64(number))) { try Self.head(octets) }
+                }
             }
         }
     }

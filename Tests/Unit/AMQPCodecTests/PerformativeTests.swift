@@ -30,7 +30,8 @@ import Testing
             .other(.described(.ulong(0x34), .list([.binary([1, 2])]))),
         ]
         try withEvery(states, [Role.sender, .receiver], [true, false]) { state, role, settled in
-            let disposition = Disposition(role: role, first: 300, last: settled ? 400 : nil, settled: settled, state: state)
+            let disposition = Disposition(
+                role: role, first: 300, last: settled ? 400 : nil, settled: settled, state: state)
             var encoder = AMQPEncoder()
             disposition.encode(into: &encoder)
             guard case .disposition(let decoded) = try decodePerformative(encoder.bytes) else {
@@ -75,7 +76,8 @@ import Testing
         target.durable = 1
         let attach = Attach(
             name: "ü", handle: 4_000_000_000, role: .sender, sndSettleMode: 1, rcvSettleMode: 1, source: source,
-            target: target, initialDeliveryCount: 0, maxMessageSize: 1 << 40, properties: [MapEntry(symbol: "k", .int(-1))])
+            target: target, initialDeliveryCount: 0, maxMessageSize: 1 << 40,
+            properties: [MapEntry(symbol: "k", .int(-1))])
         var encoder = AMQPEncoder()
         attach.encode(into: &encoder)
         guard case .attach(let decoded) = try decodePerformative(encoder.bytes) else {
@@ -87,7 +89,8 @@ import Testing
 
     /// attach, handle 0, sender, with the terminus of a transaction coordinator (part 4, section 4.5.1).
     @Test func coordinatorIsKnownAsSuch() throws {
-        let attach = Self.octets("005312 c019 07 a10174 43 42 40 40 40 005330 c00b 01 e008 01 a305") + Array("local".utf8)
+        let attach =
+            Self.octets("005312 c019 07 a10174 43 42 40 40 40 005330 c00b 01 e008 01 a305") + Array("local".utf8)
         guard case .attach(let decoded) = try decodePerformative(attach) else {
             Issue.record("not an attach")
             return
@@ -143,6 +146,11 @@ import Testing
         #expect(Self.error("005312 c00c06 a10174 43 41 40 40 005329 45") == .badDescriptor(0x29))
         // not UTF-8
         #expect(Self.error("005310 c00401a101ff") == .badUTF8)
+        // settle modes that do not exist
+        #expect(
+            Self.error("005312 c00804 a10174 43 41 5003") == .badType("snd-settle-mode 3, which is none of 0, 1, 2"))
+        #expect(
+            Self.error("005312 c00905 a10174 43 41 40 5002") == .badType("rcv-settle-mode 2, which is neither 0 nor 1"))
         // 33 octets of tag
         #expect(Self.error("005314 c02603 43 43 a021" + String(repeating: "00", count: 33)) != nil)
     }

@@ -25,7 +25,8 @@ import Testing
 
     /// Octets seen between two routers (protocol sheet, section 2.6).
     @Test func encodingIsTheRecordedOne() {
-        let recorded = Self.descriptor
+        let recorded =
+            Self.descriptor
             + PerformativeTests.octets("d000000019 00000004 43 40 a103302f41 d000000009 00000001 a103302f41")
         #expect(Self.encode(RouterAnnotations(ingress: "0/A", trace: ["0/A"])) == recorded)
     }
@@ -71,7 +72,9 @@ import Testing
         let section = Self.encode(RouterAnnotations())
         let header: [UInt8] = [0x00, 0x53, 0x70, 0x45]
         for octets in [header + section + Self.bodyAfter, section + section + Self.bodyAfter] {
-            #expect(throws: DecodeError.self) { try withExactMemory(octets) { try MessageHead.scan($0, complete: true) } }
+            #expect(throws: DecodeError.self) {
+                try withExactMemory(octets) { try MessageHead.scan($0, complete: true) }
+            }
         }
     }
 }

@@ -55,7 +55,9 @@ import Testing
         let numbers: [UInt32] = [0, 1, 255, 256, 65536, .max]
         let flags = (0..<8).map { ($0 & 1 != 0, $0 & 2 != 0, $0 & 4 != 0) }
         try withEvery(numbers, numbers, flags) { handle, id, flags in
-            for (tag, channel, payload) in [(UInt64(0), UInt16(0), 0), (.max, .max, 16343), (0x0102_0304_0506_0708, 258, 1)] {
+            for (tag, channel, payload) in [
+                (UInt64(0), UInt16(0), 0), (.max, .max, 16343), (0x0102_0304_0506_0708, 258, 1),
+            ] {
                 let head = Head(
                     channel: channel, handle: handle, deliveryID: id, tag: tag, settled: flags.0, more: flags.1,
                     aborted: flags.2, payload: payload)
@@ -109,8 +111,11 @@ import Testing
         try withEvery([UInt16(0), 1, .max], [UInt32(0), 1, 255, 256, .max], [UInt64(256), 521_216, .max]) {
             channel, first, offset in
             let general = encodeFrame(channel: channel) { encoder in
-                Disposition(role: .receiver, first: first, last: nil, settled: false, state: .received(section: 0, offset: offset))
-                    .encode(into: &encoder)
+                Disposition(
+                    role: .receiver, first: first, last: nil, settled: false,
+                    state: .received(section: 0, offset: offset)
+                )
+                .encode(into: &encoder)
             }
             #expect(Self.received(channel: channel, first: first, offset: offset) == general)
         }
@@ -126,7 +131,8 @@ import Testing
         }
     }
 
-    /// The reports of the recorded 2 MB echo. skupper-router always gives `last`, ours leaves it out when it equals `first`.
+    /// The reports of the recorded 2 MB echo. skupper-router always gives `last`, ours leaves it out when it equals
+    /// `first`.
     @Test func recordedReportsDecodeAndAreWrittenAlike() throws {
         let octets = try recordedOctets("plain-2.received-dispositions.bin")
         var offsets: [UInt64] = []

@@ -9,7 +9,9 @@ import Testing
         try withExactMemory(octets) { memory in
             var reader = ByteReader(memory)
             let value = try AMQPValue.decode(from: &reader)
-            if reader.remaining > 0 { throw CombinationFailure(combination: "\(reader.remaining) left", reason: DecodeError.tooLarge("")) }
+            if reader.remaining > 0 {
+                throw CombinationFailure(combination: "\(reader.remaining) left", reason: DecodeError.tooLarge(""))
+            }
             var skipping = ByteReader(memory)
             try skipping.skipValue()
             #expect(skipping.remaining == 0, "skipValue stops elsewhere in \(hex(octets))")
@@ -50,13 +52,15 @@ import Testing
             .decimal(Array(octets[..<8])), .decimal(Array(octets[..<16])),
         ]
         let scalars = [.null, .bool(true), .bool(false)] + numbers + blocks
-        let arrays: [AMQPValue] = scalars.map { .array([$0, $0]) } + [
-            .array([]), .array([.bool(true), .bool(false)]), .array([.list([]), .list([.uint(1)])]),
-            .array([.map([]), .map([MapEntry(symbol: "k", .null)])]), .array([.array([.int(1)]), .array([.int(2), .int(3)])]),
-            .array([.array([]), .array([.int(1)])]),
-            .array([.described(.ulong(0x24), .list([])), .described(.ulong(0x24), .list([.null]))]),
-            .array([.described(.symbol("a:b"), .described(.ulong(1), .string("x")))]),
-        ]
+        let arrays: [AMQPValue] =
+            scalars.map { .array([$0, $0]) } + [
+                .array([]), .array([.bool(true), .bool(false)]), .array([.list([]), .list([.uint(1)])]),
+                .array([.map([]), .map([MapEntry(symbol: "k", .null)])]),
+                .array([.array([.int(1)]), .array([.int(2), .int(3)])]),
+                .array([.array([]), .array([.int(1)])]),
+                .array([.described(.ulong(0x24), .list([])), .described(.ulong(0x24), .list([.null]))]),
+                .array([.described(.symbol("a:b"), .described(.ulong(1), .string("x")))]),
+            ]
         return scalars + arrays + [
             .list([]), .list(scalars), .map([]), .map(scalars.map { MapEntry(key: $0, value: .list([$0])) }),
             .described(.symbol("x:y"), .map([MapEntry(string: "k", .array([.symbol("v")]))])),
@@ -85,7 +89,8 @@ import Testing
     /// Forms that we never write.
     @Test func everyFormIsRead() throws {
         let forms: [(String, AMQPValue)] = [
-            ("5600", .bool(false)), ("5601", .bool(true)), ("5200", .uint(0)), ("7000000001", .uint(1)), ("5300", .ulong(0)),
+            ("5600", .bool(false)), ("5601", .bool(true)), ("5200", .uint(0)), ("7000000001", .uint(1)),
+            ("5300", .ulong(0)),
             ("800000000000000001", .ulong(1)), ("7100000001", .int(1)), ("81ffffffffffffffff", .long(-1)),
             ("b100000001 78", .string("x")), ("b300000000", .symbol("")), ("b00000000107", .binary([7])),
             ("45", .list([])), ("c00100", .list([])), ("d00000000400000000", .list([])), ("c10100", .map([])),
@@ -94,7 +99,10 @@ import Testing
             ("e00100", .array([])), ("e00201 40", .array([.null])), ("e0020045", .array([])),
             ("e00603a301610162", .null),
             ("e00602a301610162", .array([.symbol("a"), .symbol("b")])),
-            ("e0080200a3016152 0102", .array([.described(.symbol("a"), .uint(1)), .described(.symbol("a"), .uint(2))])),
+            (
+                "e0080200a3016152 0102",
+                .array([.described(.symbol("a"), .uint(1)), .described(.symbol("a"), .uint(2))])
+            ),
             ("f00000000a00000002 e0 020052 020052", .null),
             ("e00802e0 020052 020052", .array([.array([]), .array([])])),
             ("e00803 56010001", .null), ("e00503 56010001", .array([.bool(true), .bool(false), .bool(true)])),
@@ -130,7 +138,8 @@ import Testing
 
     @Test func nestingIsBounded() throws {
         let wraps: [(AMQPValue) -> AMQPValue] = [
-            { .list([$0]) }, { .map([MapEntry(key: .null, value: $0)]) }, { .array([$0]) }, { .described(.ulong(1), $0) },
+            { .list([$0]) }, { .map([MapEntry(key: .null, value: $0)]) }, { .array([$0]) },
+            { .described(.ulong(1), $0) },
         ]
         for wrap in wraps {
             #expect(try Self.decode(Self.encode(Self.nested(2, wrap))) == Self.nested(2, wrap))
@@ -182,7 +191,8 @@ import Testing
             var octets = random.octets(random.below(40))
             // Small numbers and real constructors, so that sizes and counts often fit.
             for place in octets.indices where random.below(3) > 0 {
-                octets[place] = random.below(2) == 0 ? constructors[random.below(constructors.count)] : octets[place] & 7
+                octets[place] =
+                    random.below(2) == 0 ? constructors[random.below(constructors.count)] : octets[place] & 7
             }
             try withExactMemory(octets) { memory in
                 var reader = ByteReader(memory)

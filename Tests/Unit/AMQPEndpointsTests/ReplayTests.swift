@@ -4,8 +4,8 @@ import Testing
 
 @testable import AMQPEndpoints
 
-/// Recorded connections of two skupper-router 3.5.1, with our machines in the place of one of them: what it sent are our
-/// own events, what the other sent are the peer's. All of it must be legal and no window may be overdrawn.
+/// Recorded connections of two skupper-router 3.5.1, with our machines in the place of one of them: what it sent are
+/// our own events, what the other sent are the peer's. All of it must be legal and no window may be overdrawn.
 @Suite struct ReplayTests {
     @Test(arguments: RecordedConnection.names) func everyRecordingIsLegal(name: String) throws {
         let recording = try RecordedConnection(name)
@@ -20,7 +20,8 @@ import Testing
             }
             #expect(replay.hasOpened, "\(name) as \(side)")
             // A recording ends by a close on both sides, by an end without one, or is cut.
-            #expect([.opened, .closeSent, .closeRcvd, .end].contains(replay.connection.state), "\(replay.connection.state)")
+            #expect(
+                [.opened, .closeSent, .closeRcvd, .end].contains(replay.connection.state), "\(replay.connection.state)")
         }
     }
 
@@ -111,7 +112,8 @@ struct Replay {
         #expect(isOwn ? connection.maySendFrames : connection.acceptsFrames, "\(connection.state)")
         switch performative {
         case .begin(let begin): try take(begin, channel: channel, isOwn: isOwn)
-        case .end: try inSession(channel, isOwn) { session throws in try session.apply(isOwn ? .endSent : .endReceived) }
+        case .end:
+            try inSession(channel, isOwn) { session throws in try session.apply(isOwn ? .endSent : .endReceived) }
         case .attach(let attach): try take(attach, channel: channel, isOwn: isOwn)
         case .flow(let flow): try take(flow, channel: channel, isOwn: isOwn)
         case .transfer(let transfer): try take(transfer, channel: channel, isOwn: isOwn)

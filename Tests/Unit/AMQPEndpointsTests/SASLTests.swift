@@ -114,7 +114,8 @@ import Testing
     /// EXTERNAL before ANONYMOUS, only with a certificate, only if allowed and offered.
     @Test func clientChoice() throws {
         let offers = [["EXTERNAL"], ["ANONYMOUS"], ["PLAIN", "ANONYMOUS", "EXTERNAL"], ["PLAIN"]]
-        try withEvery([[], ["EXTERNAL"], ["ANONYMOUS"], ["SCRAM-SHA-1"]], [true, false], offers) { allowed, certificate, offer in
+        try withEvery([[], ["EXTERNAL"], ["ANONYMOUS"], ["SCRAM-SHA-1"]], [true, false], offers) {
+            allowed, certificate, offer in
             var client = Self.client(.mechanisms, allowed: allowed, certificate: certificate)
             let effects = client.received(.mechanisms(offer))
             func may(_ name: String) -> Bool { offer.contains(name) && (allowed.isEmpty || allowed.contains(name)) }

@@ -3,8 +3,8 @@ import Testing
 
 @testable import AMQPEndpoints
 
-/// Every state with every event. A table lists the moves that exist; all other pairs are refused: an event of the peer by
-/// an error, one of our own by the driver never making it (it would trap, so only the table is asked).
+/// Every state with every event. A table lists the moves that exist; all other pairs are refused: an event of the peer
+/// by an error, one of our own by the driver never making it (it would trap, so only the table is asked).
 @Suite struct StateTableTests {
     typealias Connection = ConnectionMachine
     typealias Session = SessionMachine
@@ -102,8 +102,10 @@ import Testing
     ]
 
     static let linkPaths: [Link.State: [Link.Event]] = [
-        .detached: [], .attachSent: [.attachSent], .attachRcvd: [.attachReceived], .attached: [.attachSent, .attachReceived],
-        .detachSent: [.attachReceived, .attachSent, .detachSent], .detachRcvd: [.attachReceived, .attachSent, .detachReceived],
+        .detached: [], .attachSent: [.attachSent], .attachRcvd: [.attachReceived],
+        .attached: [.attachSent, .attachReceived],
+        .detachSent: [.attachReceived, .attachSent, .detachSent],
+        .detachRcvd: [.attachReceived, .attachSent, .detachReceived],
     ]
 
     @Test func link() throws {
@@ -122,7 +124,9 @@ import Testing
             } else {
                 let error = #expect(throws: EndpointError.self, "\(state), \(event)") { try machine.apply(event) }
                 #expect(error?.scope == .session)
-                #expect(error?.condition == (event == .attachReceived ? "amqp:session:handle-in-use" : "amqp:session:errant-link"))
+                #expect(
+                    error?.condition
+                        == (event == .attachReceived ? "amqp:session:handle-in-use" : "amqp:session:errant-link"))
                 #expect(machine.state == state)
             }
         }
