@@ -106,7 +106,7 @@ import Testing
                 let flow = flows.removeFirst()
                 try sender.flowReceived(nextIncomingID: flow.id, incomingWindow: flow.window)
             }
-            #expect(Int(sender.remoteIncomingWindow) <= 64 && wire <= 64, "seed \(seed)")
+            try #require(sender.remoteIncomingWindow <= 64 && wire <= 64, "seed \(seed)")
         }
         #expect(received > 10_000 && receiver.nextIncomingID == start &+ UInt32(received), "seed \(seed)")
     }
