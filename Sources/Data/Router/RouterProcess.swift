@@ -1,5 +1,5 @@
-import COpenSSL
 import CLibuv
+import COpenSSL
 import Glibc
 import RouterConfig
 
@@ -11,7 +11,9 @@ package final class RouterProcess {
 
     /// Loops for this machine: `workerThreads` if given, else one for each processor this process may use, at most 16.
     private static func loopCount(_ router: Entity) -> Int {
-        if let given = router.attributes["workerThreads"], case .integer(let count) = given { return min(max(1, Int(count)), 64) }
+        if let given = router.attributes["workerThreads"], case .integer(let count) = given {
+            return min(max(1, Int(count)), 64)
+        }
         return min(max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))), 16)
     }
 
@@ -58,7 +60,9 @@ package final class RouterProcess {
             core.tablesChanged()
             Log.write(
                 .router, .info,
-                "router \(core.routerID) started, mode \(core.routerEntity[string: "mode"] ?? ""), \(core.workers.count) loops, instance \(core.startedSeconds), version \(RouterVersion.text)")
+                "router \(core.routerID) started, mode \(core.routerEntity[string: "mode"] ?? ""), "
+                    + "\(core.workers.count) loops, instance \(core.startedSeconds), version \(RouterVersion.text)"
+            )
             result.give(nil)
         }
         return result.wait()

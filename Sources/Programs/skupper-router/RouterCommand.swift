@@ -67,7 +67,8 @@ enum RouterCommand {
                 default: break
                 }
             default:
-                return say("skupper-router: unknown argument '\(argument)'; see skupper-router --help\n", to: 2, code: 1)
+                return say(
+                    "skupper-router: unknown argument '\(argument)'; see skupper-router --help\n", to: 2, code: 1)
             }
             index += 1
         }
@@ -77,12 +78,14 @@ enum RouterCommand {
     private static func start(_ options: Options) -> Int32 {
         let configuration: RouterConfiguration
         do {
-            configuration = try RouterConfiguration.load(path: options.configuration, environment: environmentVariables())
+            configuration = try RouterConfiguration.load(
+                path: options.configuration, environment: environmentVariables())
         } catch {
             return say("skupper-router: \(error)\n", to: 2, code: 1)
         }
         if options.daemon, daemon(1, 1) != 0 {
-            return say("skupper-router: cannot go to the background: \(String(cString: strerror(errno)))\n", to: 2, code: 1)
+            return say(
+                "skupper-router: cannot go to the background: \(String(cString: strerror(errno)))\n", to: 2, code: 1)
         }
         // Blocked before any thread starts, so that only this thread takes them.
         var stopSignals = sigset_t()
@@ -111,14 +114,18 @@ enum RouterCommand {
         if let path = options.pidFile {
             let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
             guard descriptor >= 0 else {
-                return "cannot write pid file \(path): \(String(cString: strerror(errno))); name a file in a writable directory"
+                return
+                    "cannot write pid file \(path): \(String(cString: strerror(errno))); name a file in a "
+                        + "writable directory"
             }
             let text = "\(getpid())\n"
             _ = text.withCString { write(descriptor, $0, strlen($0)) }
             close(descriptor)
         }
         if let user = options.user {
-            guard let entry = getpwnam(user) else { return "no user '\(user)' on this host; name an existing one with -U" }
+            guard let entry = getpwnam(user) else {
+                return "no user '\(user)' on this host; name an existing one with -U"
+            }
             guard setgid(entry.pointee.pw_gid) == 0, setuid(entry.pointee.pw_uid) == 0 else {
                 return "cannot become user '\(user)': \(String(cString: strerror(errno))); only root can change users"
             }

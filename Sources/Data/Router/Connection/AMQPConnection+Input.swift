@@ -13,13 +13,15 @@ extension AMQPConnection {
         let count = read(descriptor, buffer, Worker.cipherCapacity)
         guard checkRead(count) else { return }
         if tls == nil {
-            // First octets on a listener that takes TLS and clear text: a TLS record of type handshake starts with 0x16.
+            // First octets on a listener that takes TLS and clear text: a TLS record of type handshake starts with
+            // 0x16.
             if buffer.load(as: UInt8.self) == 0x16, let context = settings.tls {
                 startTLS(context)
             } else {
                 phase = .saslHeader
                 serverSASL = SASLServer(
-                    mechanisms: settings.saslMechanisms.isEmpty ? ["ANONYMOUS"] : settings.saslMechanisms.filter { $0 == "ANONYMOUS" },
+                    mechanisms: settings.saslMechanisms.isEmpty
+                        ? ["ANONYMOUS"] : settings.saslMechanisms.filter { $0 == "ANONYMOUS" },
                     hasVerifiedCertificate: false)
                 (worker.plainBuffer).copyMemory(from: buffer, byteCount: count)
                 return process(count)
@@ -47,7 +49,9 @@ extension AMQPConnection {
             return true
         }
         if count == 0 {
-            close(phase == .frames ? "peer closed the connection" : "peer closed the connection before it was up (in \(phase))")
+            close(
+                phase == .frames
+                    ? "peer closed the connection" : "peer closed the connection before it was up (in \(phase))")
         } else if errno != EAGAIN, errno != EINTR {
             close("read: \(Sockets.text(errno))")
         }
@@ -156,6 +160,8 @@ extension AMQPConnection {
             if known < 8 { return 0 }
             phase = .frames
             try machine.apply(.headerReceived)
+            // Answered at once: some clients wait for it before they open. Our open follows theirs.
+            if !settings.isConnector { try sendHeader() }
             return 8
         }
         let shown = got.map { byte in (0x20...0x7e).contains(byte) ? String(UnicodeScalar(byte)) : "." }.joined()
@@ -166,7 +172,9 @@ extension AMQPConnection {
     private func saslFrame(_ bytes: UnsafeRawPointer, _ count: Int) throws -> Int {
         guard count >= FrameHeader.size else { return 0 }
         let header = FrameHeader.decode(bytes)
-        guard header.size >= 8, header.size <= 8192, header.type == 1, header.doff >= 2, Int(header.doff) * 4 <= Int(header.size) else {
+        guard header.size >= 8, header.size <= 8192, header.type == 1, header.doff >= 2,
+            Int(header.doff) * 4 <= Int(header.size)
+        else {
             throw EndpointError(.connection, "amqp:connection:framing-error", "malformed SASL frame")
         }
         guard count >= Int(header.size) else { return 0 }
@@ -193,7 +201,8 @@ extension AMQPConnection {
         let head = Int(header.doff) * 4
         if size == head { return count >= size ? size : 0 }  // heartbeat
         let available = min(count, size)
-        let isTransfer = available >= head + 3 && (bytes + head).load(as: UInt8.self) == 0x00
+        let isTransfer =
+            available >= head + 3 && (bytes + head).load(as: UInt8.self) == 0x00
             && (bytes + head + 1).load(as: UInt8.self) == 0x53 && (bytes + head + 2).load(as: UInt8.self) == 0x14
         if isTransfer {
             var reader = ByteReader(bytes + head + 3, count: available - head - 3)

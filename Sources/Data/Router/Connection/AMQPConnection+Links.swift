@@ -10,13 +10,15 @@ extension AMQPConnection {
         controlSender = control.attach(kind: .control, role: .sender, capability: WireNames.router)
         for (priority, session) in data.enumerated() {
             _ = session.attach(kind: .data(priority: priority), role: .receiver, capability: WireNames.routerData)
-            dataSenders.append(session.attach(kind: .data(priority: priority), role: .sender, capability: WireNames.routerData))
+            dataSenders.append(
+                session.attach(kind: .data(priority: priority), role: .sender, capability: WireNames.routerData))
         }
     }
 
     /// Both control links up: the neighbour can be told.
     func reportControlIfUp() {
-        guard !isControlReported, controlSender?.machine.state == .attached, controlReceiver?.machine.state == .attached else {
+        guard !isControlReported, controlSender?.machine.state == .attached, controlReceiver?.machine.state == .attached
+        else {
             return
         }
         isControlReported = true
@@ -46,7 +48,9 @@ extension AMQPConnection {
 
     /// A pooled link can take a delivery: the longest waiting one, or none.
     func streamingLinkFree(_ link: Link) {
-        guard link.machine.state == .attached, link.machine.credit > 0, link.sending == nil, !link.isIdle else { return }
+        guard link.machine.state == .attached, link.machine.credit > 0, link.sending == nil, !link.isIdle else {
+            return
+        }
         while waitingHead < waitingStreams.count {
             let delivery = waitingStreams[waitingHead]
             waitingHead += 1
@@ -79,7 +83,8 @@ extension Session {
     /// Attaches a link of ours between routers: both termini present, with the capability that tells what it is.
     func attach(kind: Link.Kind, role: Role, capability: String?) -> Link {
         let link = Link(
-            session: self, name: "qdlink." + connection.worker.randomName(), kind: kind, localHandle: takeHandle(), role: role,
+            session: self, name: "qdlink." + connection.worker.randomName(), kind: kind, localHandle: takeHandle(),
+            role: role,
             capacity: connection.settings.linkCapacity, number: connection.worker.takeLinkNumber())
         localLinks[link.localHandle] = link
         attaching[Session.attachKey(role, link.name)] = link
@@ -92,7 +97,8 @@ extension Session {
 
     func sendAttach(_ link: Link, source: Source?, target: Target?) {
         let attach = Attach(
-            name: link.name, handle: link.localHandle, role: link.role, sndSettleMode: 2, rcvSettleMode: 0, source: source,
+            name: link.name, handle: link.localHandle, role: link.role, sndSettleMode: 2, rcvSettleMode: 0,
+            source: source,
             target: target, initialDeliveryCount: link.role == .sender ? 0 : nil, maxMessageSize: 0, properties: [])
         connection.send(encodeFrame(channel: localChannel) { attach.encode(into: &$0) })
         try? link.machine.apply(.attachSent)
@@ -101,7 +107,9 @@ extension Session {
     func received(_ attach: Attach) throws {
         guard machine.state == .mapped else { return }
         guard attach.handle <= Session.handleMaximum, remoteLinks.count < Session.linkMaximum else {
-            throw EndpointError(.session, "amqp:resource-limit-exceeded", "attach of handle \(attach.handle), \(remoteLinks.count) links attached")
+            throw EndpointError(
+                .session, "amqp:resource-limit-exceeded",
+                "attach of handle \(attach.handle), \(remoteLinks.count) links attached")
         }
         guard remoteLinks[attach.handle] == nil else {
             throw EndpointError(.session, "amqp:session:handle-in-use", "attach reuses handle \(attach.handle)")
@@ -202,10 +210,12 @@ extension Session {
                 return .success(.control)
             }
             if ourRole == .sender {
-                return .success(connection.dataSenders.count < 10 ? .data(priority: connection.dataSenders.count) : .streaming)
+                return .success(
+                    connection.dataSenders.count < 10 ? .data(priority: connection.dataSenders.count) : .streaming)
             }
             connection.dataReceiverCount += 1
-            return .success(connection.dataReceiverCount <= 10 ? .data(priority: connection.dataReceiverCount - 1) : .streaming)
+            return .success(
+                connection.dataReceiverCount <= 10 ? .data(priority: connection.dataReceiverCount - 1) : .streaming)
         }
         switch connection.effectiveRole {
         case .interRouterData:
@@ -214,7 +224,8 @@ extension Session {
             guard connection.controlSender != nil else {
                 return .failure(Refusal("qd:connection-role", "links before the control links are up"))
             }
-            return ourRole == .receiver && attach.target?.address == nil ? .success(.streaming) : endpoint(attach, ourRole)
+            return ourRole == .receiver && attach.target?.address == nil
+                ? .success(.streaming) : endpoint(attach, ourRole)
         case .normal, .edge, .routeContainer:
             return endpoint(attach, ourRole)
         }
@@ -238,14 +249,17 @@ extension Session {
 
     private func refuse(_ attach: Attach, ourRole: Role, _ error: AMQPError) {
         let link = Link(
-            session: self, name: attach.name, kind: .producer(nil), localHandle: takeHandle(), role: ourRole, capacity: 0, number: 0)
+            session: self, name: attach.name, kind: .producer(nil), localHandle: takeHandle(), role: ourRole,
+            capacity: 0, number: 0)
         link.remoteHandle = attach.handle
         remoteLinks[attach.handle] = link
         localLinks[link.localHandle] = link
         try? link.machine.apply(.attachReceived)
         sendAttach(link, source: nil, target: nil)
         detach(link, error: error)
-        Log.write(.server, .warning, "[C\(connection.ref.id)] link \(attach.name) refused: \(error.condition): \(error.description ?? "")")
+        Log.write(
+            .server, .warning,
+            "[C\(connection.ref.id)] link \(attach.name) refused: \(error.condition): \(error.description ?? "")")
     }
 
     /// Detaches a link of which we want no more.
@@ -298,7 +312,9 @@ extension Session {
 /// Why a link is refused.
 struct Refusal: Error {
     var error: AMQPError
-    init(_ condition: String, _ description: String) { error = AMQPError(condition: condition, description: description) }
+    init(_ condition: String, _ description: String) {
+        error = AMQPError(condition: condition, description: description)
+    }
 }
 
 extension Link {

@@ -32,7 +32,7 @@ extension AMQPConnection {
         }
     }
 
-    private func sendHeader() throws(EndpointError) {
+    func sendHeader() throws(EndpointError) {
         send(amqpHeader)
         try machine.apply(.headerSent)
     }
@@ -72,8 +72,6 @@ extension AMQPConnection {
         guard remoteOpen == nil else {
             throw EndpointError(.connection, "amqp:connection:framing-error", "second open")
         }
-        // The accepting side answers header and open together, once the peer's open is in.
-        if !settings.isConnector { try sendHeader() }
         try machine.apply(.openReceived)
         guard !open.containerID.isEmpty else {
             throw EndpointError(.connection, "amqp:invalid-field", "open without a container id")
@@ -105,7 +103,8 @@ extension AMQPConnection {
         return ConnectionInfo(
             ref: ref, role: effectiveRole, entity: settings.entity, isConnector: settings.isConnector,
             container: open.containerID, host: peerText, cost: cost,
-            groupCorrelator: settings.isConnector ? settings.groupCorrelator : property(WireNames.correlator)?.stringValue,
+            groupCorrelator: settings.isConnector
+                ? settings.groupCorrelator : property(WireNames.correlator)?.stringValue,
             peerTrunking: open.offeredCapabilities.contains(WireNames.trunking), user: tls?.peerSubject,
             mechanism: mechanism, tlsProtocol: tls?.protocolName, tlsCipher: tls?.cipherName,
             properties: open.properties.compactMap { entry in
@@ -129,7 +128,8 @@ extension AMQPConnection {
         }
         if machine.state == .discarding || machine.state == .closeSent { return }
         guard machine.acceptsFrames else {
-            throw EndpointError(.connection, "amqp:connection:framing-error", "frame before open (state \(machine.state))")
+            throw EndpointError(
+                .connection, "amqp:connection:framing-error", "frame before open (state \(machine.state))")
         }
         switch performative {
         case .begin(let begin): try received(begin, channel: channel)

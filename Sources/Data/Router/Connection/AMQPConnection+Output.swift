@@ -9,7 +9,8 @@ extension AMQPConnection {
     static let relievedBelow = 128 * 1024
     /// A TLS record's worth of small frames.
     private static let gatherLimit = 16384
-    /// Encrypted octets that are written at once instead of at the end of the loop turn, so that they are still in cache.
+    /// Encrypted octets that are written at once instead of at the end of the loop turn, so that they are still in
+    /// cache.
     private static let writeThrough = 128 * 1024
 
     var queuedOctets: Int { (tls?.output.count ?? 0) + plainOutput.count }
@@ -98,7 +99,11 @@ extension AMQPConnection {
             let written = gatherWrite(descriptor)
             if written > 0 {
                 lastSent = worker.now
-                if tls != nil { tls!.output.drop(written, pool: worker.pool) } else { plainOutput.drop(written, pool: worker.pool) }
+                if tls != nil {
+                    tls!.output.drop(written, pool: worker.pool)
+                } else {
+                    plainOutput.drop(written, pool: worker.pool)
+                }
                 continue
             }
             if written < 0, errno == EINTR { continue }
@@ -151,7 +156,8 @@ extension AMQPConnection {
 
     /// Sends a close with an error, if the AMQP layer has got that far. The caller cuts the connection afterwards.
     func sendClose(_ error: AMQPError?) {
-        guard phase == .frames, machine.state == .opened || machine.state == .openSent || machine.state == .closeRcvd else {
+        guard phase == .frames, machine.state == .opened || machine.state == .openSent || machine.state == .closeRcvd
+        else {
             return
         }
         send(encodeFrame(channel: 0) { Close(error: error).encode(into: &$0) })

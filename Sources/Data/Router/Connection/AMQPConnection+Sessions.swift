@@ -40,13 +40,15 @@ extension AMQPConnection {
         let session: Session
         if let local = begin.remoteChannel {
             guard Int(local) < sessions.count, let ours = sessions[Int(local)], ours.remoteChannel == nil else {
-                throw EndpointError(.connection, "amqp:not-allowed", "begin answers channel \(local), which waits for none")
+                throw EndpointError(
+                    .connection, "amqp:not-allowed", "begin answers channel \(local), which waits for none")
             }
             session = ours
             try session.machine.apply(.beginReceived)
         } else {
             guard sessions.count < AMQPConnection.sessionMaximum else {
-                throw EndpointError(.connection, "amqp:resource-limit-exceeded", "more than \(AMQPConnection.sessionMaximum) sessions")
+                throw EndpointError(
+                    .connection, "amqp:resource-limit-exceeded", "more than \(AMQPConnection.sessionMaximum) sessions")
             }
             session = makeSession(.remote)
             try session.machine.apply(.beginReceived)
@@ -91,7 +93,9 @@ extension Session {
     /// Ends this session with an error of the peer's making; the connection lives on.
     func fail(_ error: EndpointError) {
         let connection = connection
-        Log.write(.server, .error, "[C\(connection.ref.id)] \(connection.peerText): \(error.condition): \(error.detail); ending the session")
+        Log.write(
+            .server, .error,
+            "[C\(connection.ref.id)] \(connection.peerText): \(error.condition): \(error.detail); ending the session")
         guard machine.state == .mapped else { return connection.fail(error) }
         connection.send(
             encodeFrame(channel: localChannel) {
@@ -125,7 +129,8 @@ extension Session {
         try machine.flowReceived(nextIncomingID: flow.nextIncomingID, incomingWindow: flow.incomingWindow)
         if let handle = flow.handle {
             guard let link = remoteLinks[handle] else {
-                throw EndpointError(.session, "amqp:session:unattached-handle", "flow for handle \(handle), which is not attached")
+                throw EndpointError(
+                    .session, "amqp:session:unattached-handle", "flow for handle \(handle), which is not attached")
             }
             if link.role == .sender {
                 link.machine.flowReceived(

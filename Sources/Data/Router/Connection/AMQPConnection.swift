@@ -5,9 +5,9 @@ import Glibc
 
 /// One AMQP connection: socket, TLS, SASL, and the AMQP endpoints on top. Owned by one loop for its whole life.
 ///
-/// Bytes come in through ``socketReady(readable:writable:failed:)``, are decrypted into the loop's plaintext buffer and cut
-/// into frames there (`AMQPConnection+Input.swift`). Payload is handed on in place; only an incomplete frame head is kept.
-/// Frames go out through `AMQPConnection+Output.swift`, small ones gathered into full TLS records.
+/// Bytes come in through ``socketReady(readable:writable:failed:)``, are decrypted into the loop's plaintext buffer
+/// and cut into frames there (`AMQPConnection+Input.swift`). Payload is handed on in place; only an incomplete frame
+/// head is kept. Frames go out through `AMQPConnection+Output.swift`, small ones gathered into full TLS records.
 final class AMQPConnection: EventTarget {
     /// How far the layers have got.
     enum Phase { case connecting, tls, saslHeader, sasl, amqpHeader, frames, closed }
@@ -181,7 +181,8 @@ final class AMQPConnection: EventTarget {
         case .closed: return
         case .frames where machine.state == .opened:
             if settings.idleTimeoutMilliseconds > 0, now - lastReceived > settings.idleTimeoutMilliseconds {
-                sendClose(AMQPError(condition: "amqp:resource-limit-exceeded", description: "local-idle-timeout expired"))
+                sendClose(
+                    AMQPError(condition: "amqp:resource-limit-exceeded", description: "local-idle-timeout expired"))
                 return close("nothing received for \(settings.idleTimeoutMilliseconds) ms (idle time-out)")
             }
             if peerHeartbeat > 0, now - lastSent >= peerHeartbeat {
@@ -215,7 +216,8 @@ final class AMQPConnection: EventTarget {
 
     /// The peer broke the protocol: say so in a close frame where AMQP is up, then cut.
     func fail(_ error: EndpointError) {
-        Log.write(.server, .error, "[C\(ref.id)] \(peerText): \(error.condition): \(error.detail); closing the connection")
+        Log.write(
+            .server, .error, "[C\(ref.id)] \(peerText): \(error.condition): \(error.detail); closing the connection")
         sendClose(AMQPError(condition: error.condition, description: error.detail))
         close("protocol violation by the peer: \(error.condition): \(error.detail)")
     }

@@ -9,19 +9,23 @@ extension AMQPConnection {
         payloadLink = nil
         if machine.state == .discarding || machine.state == .closeSent { return }
         guard machine.acceptsFrames else {
-            throw EndpointError(.connection, "amqp:connection:framing-error", "transfer before open (state \(machine.state))")
+            throw EndpointError(
+                .connection, "amqp:connection:framing-error", "transfer before open (state \(machine.state))")
         }
         let session = try session(channel)
         if session.machine.state != .mapped { return }
         do {
             if try session.machine.transferReceived() { session.sendFlow() }
             guard let link = session.remoteLinks[transfer.handle], link.role == .receiver else {
-                throw EndpointError(.session, "amqp:session:unattached-handle", "transfer on handle \(transfer.handle), which receives nothing")
+                throw EndpointError(
+                    .session, "amqp:session:unattached-handle",
+                    "transfer on handle \(transfer.handle), which receives nothing")
             }
             if link.machine.state == .detachSent { return }
             let delivery = try link.receiving ?? start(transfer, on: link)
             if let id = transfer.deliveryID, id != delivery.id {
-                throw EndpointError(.session, "amqp:invalid-field", "transfer of delivery \(id) inside delivery \(delivery.id)")
+                throw EndpointError(
+                    .session, "amqp:invalid-field", "transfer of delivery \(id) inside delivery \(delivery.id)")
             }
             if transfer.settled == true { delivery.isSettled = true }
             payloadDelivery = delivery
@@ -129,7 +133,9 @@ final class IncomingDelivery: DeliveryEnd {
             switch try MessageHead.scan(UnsafeRawBufferPointer(start: bytes, count: count), complete: complete) {
             case .needMore:
                 guard count < IncomingDelivery.headMaximum, !complete else {
-                    return reject("amqp:decode-error", "message head longer than \(IncomingDelivery.headMaximum) octets or cut short")
+                    return reject(
+                        "amqp:decode-error",
+                        "message head longer than \(IncomingDelivery.headMaximum) octets or cut short")
                 }
                 if !kept { head.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count)) }
             case .head(let parsed):
@@ -137,7 +143,8 @@ final class IncomingDelivery: DeliveryEnd {
                 route(parsed, bytes, count)
             }
         } catch {
-            reject(error == .missingField("router annotations") ? "amqp:invalid-field" : "amqp:decode-error", "\(error)")
+            reject(
+                error == .missingField("router annotations") ? "amqp:invalid-field" : "amqp:decode-error", "\(error)")
         }
     }
 
@@ -189,7 +196,11 @@ final class IncomingDelivery: DeliveryEnd {
         isEnded = true
         let end = consumer
         consumer = nil
-        if !isComplete { end?.abort() } else { end?.settledByProducer(.modified(failed: true, undeliverableHere: false)) }
+        if !isComplete {
+            end?.abort()
+        } else {
+            end?.settledByProducer(.modified(failed: true, undeliverableHere: false))
+        }
         isDone = true
     }
 
@@ -249,6 +260,7 @@ final class IncomingDelivery: DeliveryEnd {
 
     private func sendReceived(_ offset: UInt64) {
         let target = connection.reserve(64)
-        connection.commit(DispositionWriter.received(to: target, channel: link.session.localChannel, first: id, offset: offset))
+        connection.commit(
+            DispositionWriter.received(to: target, channel: link.session.localChannel, first: id, offset: offset))
     }
 }

@@ -3,8 +3,8 @@ import AMQPEndpoints
 
 /// A delivery that leaves on one of our AMQP links: the consumer side of its way through this router.
 ///
-/// Life: waits for a link with credit, sends its head, then octets as they come. Octets that find the socket or the session
-/// window full wait here, bounded by the stream's own end-to-end window or by ``queueMaximum``.
+/// Life: waits for a link with credit, sends its head, then octets as they come. Octets that find the socket or the
+/// session window full wait here, bounded by the stream's own end-to-end window or by ``queueMaximum``.
 final class OutgoingDelivery: DeliveryEnd {
     unowned let connection: AMQPConnection
     private(set) var link: Link?
@@ -66,7 +66,9 @@ final class OutgoingDelivery: DeliveryEnd {
             if queue.isEmpty, isFinished, !isAborted, headBytes.count + 64 < connection.peerMaxFrame {
                 return sendSingle(headBytes)
             }
-            headBytes.withUnsafeBytes { transmit(UnsafeMutableRawPointer(mutating: $0.baseAddress!), $0.count, headroom: false) }
+            headBytes.withUnsafeBytes {
+                transmit(UnsafeMutableRawPointer(mutating: $0.baseAddress!), $0.count, headroom: false)
+            }
         }
         pumpAll()
     }
@@ -79,7 +81,9 @@ final class OutgoingDelivery: DeliveryEnd {
             bytes.withUnsafeBytes { queue.append($0.baseAddress!, $0.count, pool: connection.worker.pool) }
             return block()
         }
-        bytes.withUnsafeBytes { frame(UnsafeMutableRawPointer(mutating: $0.baseAddress!), $0.count, more: false, headroom: false) }
+        bytes.withUnsafeBytes {
+            frame(UnsafeMutableRawPointer(mutating: $0.baseAddress!), $0.count, more: false, headroom: false)
+        }
         finalSent()
     }
 
@@ -100,7 +104,9 @@ final class OutgoingDelivery: DeliveryEnd {
     }
 
     override var isReady: Bool {
-        if isDone || started && queue.isEmpty && !connection.isCongested && link!.session.machine.maySend { return true }
+        if isDone || started && queue.isEmpty && !connection.isCongested && link!.session.machine.maySend {
+            return true
+        }
         producerWaits = true
         if started { block() }
         return false
@@ -129,7 +135,10 @@ final class OutgoingDelivery: DeliveryEnd {
     }
 
     private func overflow() {
-        Log.write(.core, .warning, "[C\(connection.ref.id)] a delivery held more than \(OutgoingDelivery.queueMaximum) octets and was given up")
+        Log.write(
+            .core, .warning,
+            "[C\(connection.ref.id)] a delivery held more than \(OutgoingDelivery.queueMaximum) octets and was given up"
+        )
         let end = producer
         producer = nil
         abort()
@@ -201,7 +210,8 @@ final class OutgoingDelivery: DeliveryEnd {
         if connection.fitsGather(count) {
             let target = connection.reserve(TransferWriter.maximumHeaderBytes + count)
             let length = TransferWriter.write(
-                to: target, channel: channel, handle: link.localHandle, deliveryID: id, tag: tag, settled: settled, more: more,
+                to: target, channel: channel, handle: link.localHandle, deliveryID: id, tag: tag, settled: settled,
+                more: more,
                 aborted: isAborted && !more, payloadBytes: count)
             if count > 0 { (target + length).copyMemory(from: bytes, byteCount: count) }
             return connection.commit(length + count)
@@ -212,13 +222,15 @@ final class OutgoingDelivery: DeliveryEnd {
                 aborted: false, payloadBytes: count)
             let start = bytes - length
             _ = TransferWriter.write(
-                to: start, channel: channel, handle: link.localHandle, deliveryID: id, tag: tag, settled: settled, more: more,
+                to: start, channel: channel, handle: link.localHandle, deliveryID: id, tag: tag, settled: settled,
+                more: more,
                 aborted: false, payloadBytes: count)
             return connection.appendLarge(start, length + count)
         }
         let scratch = connection.worker.frameBuffer
         let length = TransferWriter.write(
-            to: scratch, channel: channel, handle: link.localHandle, deliveryID: id, tag: tag, settled: settled, more: more,
+            to: scratch, channel: channel, handle: link.localHandle, deliveryID: id, tag: tag, settled: settled,
+            more: more,
             aborted: false, payloadBytes: count)
         (scratch + length).copyMemory(from: bytes, byteCount: count)
         connection.appendLarge(scratch, length + count)

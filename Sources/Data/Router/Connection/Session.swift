@@ -4,7 +4,11 @@ import AMQPEndpoints
 /// One AMQP session of a connection: its machine, its links by handle and its unsettled deliveries.
 final class Session {
     /// What the session is for; one per class and side, as skupper-router has it.
-    enum Purpose: Equatable { case control, data(Int), endpoint, streaming, remote }
+    enum Purpose: Equatable {
+        case control
+        case data(Int)
+        case endpoint, streaming, remote
+    }
 
     unowned let connection: AMQPConnection
     let localChannel: UInt16
@@ -78,7 +82,8 @@ final class Link {
     let number: UInt64
     var statistics = LinkStatistics()
 
-    init(session: Session, name: String, kind: Kind, localHandle: UInt32, role: Role, capacity: UInt32, number: UInt64) {
+    init(session: Session, name: String, kind: Kind, localHandle: UInt32, role: Role, capacity: UInt32, number: UInt64)
+    {
         self.session = session
         self.name = name
         self.kind = kind

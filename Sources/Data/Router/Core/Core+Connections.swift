@@ -43,7 +43,10 @@ extension Core {
             info: info, slot: nil, takesLiveCost: info.properties.contains { $0.key == WireNames.liveCost })
         Log.write(
             .server, .info,
-            "[C\(info.ref.id)] connection \(info.isConnector ? "to" : "from") \(info.host) opened: container \(info.container), role \(info.role.rawValue), \(info.tlsProtocol ?? "clear text") \(info.tlsCipher ?? ""), SASL \(info.mechanism), user \(info.user ?? "anonymous")")
+            "[C\(info.ref.id)] connection \(info.isConnector ? "to" : "from") \(info.host) opened: container "
+                + "\(info.container), role \(info.role.rawValue), \(info.tlsProtocol ?? "clear text") "
+                + "\(info.tlsCipher ?? ""), SASL \(info.mechanism), user \(info.user ?? "anonymous")"
+        )
         updateConnector(info.entity) { state in
             guard let index = state.dialers.firstIndex(where: { $0.current == info.ref }) else { return }
             state.dialers[index].failures = 0
@@ -82,8 +85,11 @@ extension Core {
 
     /// A connector has one control connection at a time: an older one of the same group is dead or being replaced.
     private func retireOlder(than ref: ConnectionRef, correlator: String) {
-        for (other, state) in connections where other != ref && state.slot != nil && state.info.groupCorrelator == correlator {
-            Log.write(.core, .info, "[C\(other.id)] replaced by [C\(ref.id)], a newer control connection of the same connector")
+        for (other, state) in connections
+        where other != ref && state.slot != nil && state.info.groupCorrelator == correlator {
+            Log.write(
+                .core, .info,
+                "[C\(other.id)] replaced by [C\(ref.id)], a newer control connection of the same connector")
             if let slot = state.slot {
                 connections[other]?.slot = nil
                 slots[slot] = nil
@@ -132,7 +138,8 @@ extension Core {
     func dialDue(now: Int64) {
         for name in Array(amqpConnectors.keys) {
             guard var state = amqpConnectors[name] else { continue }
-            for index in state.dialers.indices where state.dialers[index].current == nil && now >= state.dialers[index].nextAttempt {
+            for index in state.dialers.indices
+            where state.dialers[index].current == nil && now >= state.dialers[index].nextAttempt {
                 let dialer = state.dialers[index]
                 let worker = workers[dialer.worker % workers.count]
                 let ref = ConnectionRef(worker: worker.index, id: takeConnectionID())

@@ -79,7 +79,9 @@ extension Core {
         case "connector":
             guard let state = amqpConnectors.removeValue(forKey: name) else { return }
             for dialer in state.dialers {
-                if let ref = dialer.current { closeConnection(ref, reason: "connector \(name) was deleted", orderly: true) }
+                if let ref = dialer.current {
+                    closeConnection(ref, reason: "connector \(name) was deleted", orderly: true)
+                }
             }
         case "tcpListener":
             tcpListeners[name] = nil
@@ -127,7 +129,9 @@ extension Core {
     }
 
     private func createAddressRule(_ entity: Entity) {
-        guard let prefix = entity[string: "prefix"], let treatment = Treatment(name: entity[string: "distribution"] ?? "") else {
+        guard let prefix = entity[string: "prefix"],
+            let treatment = Treatment(name: entity[string: "distribution"] ?? "")
+        else {
             return
         }
         treatments.rules.append(TreatmentRules.Rule(name: entity.identity, prefix: prefix, treatment: treatment))
@@ -170,7 +174,8 @@ extension Core {
 
     /// Files may have changed: new connections use them; connections older than oldestValidOrdinal are closed.
     private func reloadProfile(_ profile: Entity) throws(EntityFailure) {
-        for state in amqpListeners.values where state.entity[string: "sslProfile"] == profile.name && state.http == nil {
+        for state in amqpListeners.values where state.entity[string: "sslProfile"] == profile.name && state.http == nil
+        {
             let settings = try listenerSettings(state.entity)
             guard let worker = workers.first else { continue }
             let name = state.entity.name
@@ -199,7 +204,8 @@ extension Core {
             authenticatePeer: entity.boolean("authenticatePeer") ?? false,
             requireTLS: entity.boolean("requireSsl") == true || entity.boolean("requireEncryption") == true,
             verifyHostname: entity.boolean("verifyHostname") ?? true, tls: try context(entity, server: !isConnector),
-            handshakeTimeoutMilliseconds: handshake > 0 ? Int64(handshake) * 1000 : 10_000, groupCorrelator: nil, accessID: nil)
+            handshakeTimeoutMilliseconds: handshake > 0 ? Int64(handshake) * 1000 : 10_000, groupCorrelator: nil,
+            accessID: nil)
     }
 
     private func listenerSettings(_ entity: Entity) throws(EntityFailure) -> ConnectionSettings {
@@ -226,7 +232,11 @@ extension Core {
             let acceptor = AMQPAcceptor(worker: worker, settings: settings)
             if acceptor.open(descriptor) { worker.acceptors[name] = acceptor }
         }
-        Log.write(.connectionManager, .info, "listening on \(entity[string: "host"] ?? ""):\(entity[string: "port"] ?? "") (\(entity.name), role \(settings.role.rawValue))")
+        Log.write(
+            .connectionManager, .info,
+            "listening on \(entity[string: "host"] ?? ""):\(entity[string: "port"] ?? "") (\(entity.name), role "
+                + "\(settings.role.rawValue))"
+        )
     }
 
     private func deleteListener(_ name: String) {
@@ -243,18 +253,24 @@ extension Core {
     private func bind(_ entity: Entity, backlog: Int32, shared: Bool) throws(EntityFailure) -> Int32 {
         let host = entity[string: "host"] ?? ""
         guard let port = entity.port() else {
-            throw EntityFailure(status: 400, text: "\(entity.type) '\(entity.name)': port '\(entity[string: "port"] ?? "")' is no port")
+            throw EntityFailure(
+                status: 400, text: "\(entity.type) '\(entity.name)': port '\(entity[string: "port"] ?? "")' is no port")
         }
         guard let address = Core.bindAddress(host: host, port: port) else {
-            throw EntityFailure(status: 400, text: "\(entity.type) '\(entity.name)': cannot resolve host '\(host)'; use an address of this machine")
+            throw EntityFailure(
+                status: 400,
+                text: "\(entity.type) '\(entity.name)': cannot resolve host '\(host)'; use an address of this machine")
         }
         switch Sockets.listen(address, backlog: backlog, shared: shared) {
         case .success(let descriptor): return descriptor
         case .failure(let failure):
-            let remedy = failure.code == EADDRINUSE
+            let remedy =
+                failure.code == EADDRINUSE
                 ? "another program has this port; stop it or choose another port"
                 : "use an address of this machine and a port this user may open"
-            throw EntityFailure(status: 400, text: "\(entity.type) '\(entity.name)': cannot listen on \(host):\(port): \(failure.text); \(remedy)")
+            throw EntityFailure(
+                status: 400,
+                text: "\(entity.type) '\(entity.name)': cannot listen on \(host):\(port): \(failure.text); \(remedy)")
         }
     }
 
@@ -266,7 +282,8 @@ extension Core {
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         hints.ai_family = AF_INET
         var list: UnsafeMutablePointer<addrinfo>?
-        guard getaddrinfo(host, String(port), &hints, &list) == 0, let first = list, let address = first.pointee.ai_addr else { return nil }
+        guard getaddrinfo(host, String(port), &hints, &list) == 0, let first = list, let address = first.pointee.ai_addr
+        else { return nil }
         defer { freeaddrinfo(list) }
         return SocketAddress(address, length: Int(first.pointee.ai_addrlen))
     }
@@ -274,7 +291,8 @@ extension Core {
     private func createConnector(_ entity: Entity) throws(EntityFailure) {
         var settings = try settings(entity, isConnector: true)
         guard settings.role != .edge else {
-            throw EntityFailure(status: 501, text: "connector '\(entity.name)': role edge is not built yet; use role inter-router")
+            throw EntityFailure(
+                status: 501, text: "connector '\(entity.name)': role edge is not built yet; use role inter-router")
         }
         guard let port = entity.port() else {
             throw EntityFailure(status: 400, text: "connector '\(entity.name)': port '\(settings.port)' is no port")
@@ -284,13 +302,16 @@ extension Core {
             settings.groupCorrelator = randomText(15)
             for index in 0..<dataConnectionCount { dialers.append(Dialer(role: .interRouterData, worker: index)) }
         }
-        amqpConnectors[entity.name] = AMQPConnectorState(entity: entity, settings: settings, port: port, dialers: dialers)
+        amqpConnectors[entity.name] = AMQPConnectorState(
+            entity: entity, settings: settings, port: port, dialers: dialers)
         dialDue(now: now)
     }
 
     /// One data connection for each loop, unless configured otherwise.
     private var dataConnectionCount: Int {
-        guard let text = routerEntity[string: "dataConnectionCount"], text != "auto", let count = Int(text) else { return workers.count }
+        guard let text = routerEntity[string: "dataConnectionCount"], text != "auto", let count = Int(text) else {
+            return workers.count
+        }
         return min(max(0, count), 64)
     }
 
@@ -298,13 +319,17 @@ extension Core {
 
     private func createTCPConnector(_ entity: Entity) throws(EntityFailure) {
         guard entity[string: "sslProfile"] == nil else {
-            throw EntityFailure(status: 501, text: "tcpConnector '\(entity.name)': TLS towards the server is not built yet; leave sslProfile out")
+            throw EntityFailure(
+                status: 501,
+                text: "tcpConnector '\(entity.name)': TLS towards the server is not built yet; leave sslProfile out")
         }
         guard let port = entity.port() else {
-            throw EntityFailure(status: 400, text: "tcpConnector '\(entity.name)': port '\(entity[string: "port"] ?? "")' is no port")
+            throw EntityFailure(
+                status: 400, text: "tcpConnector '\(entity.name)': port '\(entity[string: "port"] ?? "")' is no port")
         }
         let target = TCPConnectorTarget(
-            name: entity.name, address: entity[string: "address"] ?? "", host: entity[string: "host"] ?? "127.0.0.1", port: port,
+            name: entity.name, address: entity[string: "address"] ?? "", host: entity[string: "host"] ?? "127.0.0.1",
+            port: port,
             processID: entity[string: "processId"])
         tcpConnectors[entity.name] = TCPConnectorState(entity: entity, target: target)
         changeAddress("M" + target.address) { $0.connectors.append(target) }
@@ -313,20 +338,28 @@ extension Core {
 
     private func createTCPListener(_ entity: Entity) throws(EntityFailure) {
         guard entity[string: "sslProfile"] == nil else {
-            throw EntityFailure(status: 501, text: "tcpListener '\(entity.name)': TLS towards clients is not built yet; leave sslProfile out")
+            throw EntityFailure(
+                status: 501,
+                text: "tcpListener '\(entity.name)': TLS towards clients is not built yet; leave sslProfile out")
         }
         guard let address = entity[string: "address"], !address.isEmpty else {
-            throw EntityFailure(status: 501, text: "tcpListener '\(entity.name)': multi-address listeners are not built yet; give one address")
+            throw EntityFailure(
+                status: 501,
+                text: "tcpListener '\(entity.name)': multi-address listeners are not built yet; give one address")
         }
         guard let port = entity.port() else {
-            throw EntityFailure(status: 400, text: "tcpListener '\(entity.name)': port '\(entity[string: "port"] ?? "")' is no port")
+            throw EntityFailure(
+                status: 400, text: "tcpListener '\(entity.name)': port '\(entity[string: "port"] ?? "")' is no port")
         }
         let host = entity[string: "host"] ?? ""
         guard let socketAddress = Core.bindAddress(host: host, port: port) else {
-            throw EntityFailure(status: 400, text: "tcpListener '\(entity.name)': cannot resolve host '\(host)'; use an address of this machine")
+            throw EntityFailure(
+                status: 400,
+                text: "tcpListener '\(entity.name)': cannot resolve host '\(host)'; use an address of this machine")
         }
         let target = TCPListenerTarget(
-            name: entity.name, address: address, socketAddress: socketAddress, backlog: Int32(entity.integer("backlog") ?? 0))
+            name: entity.name, address: address, socketAddress: socketAddress,
+            backlog: Int32(entity.integer("backlog") ?? 0))
         tcpListeners[entity.name] = TCPListenerState(entity: entity, target: target)
         tablesChanged()
     }
@@ -335,7 +368,8 @@ extension Core {
     func adjustListeners() {
         for name in Array(tcpListeners.keys) {
             guard var state = tcpListeners[name], let target = state.target else { continue }
-            let isReachable = current.addresses[target.key].map { !$0.connectors.isEmpty || !$0.remotes.isEmpty } ?? false
+            let isReachable =
+                current.addresses[target.key].map { !$0.connectors.isEmpty || !$0.remotes.isEmpty } ?? false
             if isReachable, !state.isListening {
                 open(&state, target)
             } else if !isReachable, state.isListening {
@@ -360,14 +394,21 @@ extension Core {
             case .failure(let failure):
                 for descriptor in descriptors { close(descriptor) }
                 let text = "cannot listen on \(target.socketAddress.text): \(failure.text)"
-                if state.message != text { Log.write(.tcp, .error, "listener \(target.name): \(text); stop the program that has the port or choose another") }
+                if state.message != text {
+                    Log.write(
+                        .tcp, .error,
+                        "listener \(target.name): \(text); stop the program that has the port or choose another")
+                }
                 state.message = text
                 return retryListenersLater()
             }
         }
-        for (worker, descriptor) in zip(workers, descriptors) { worker.post { worker.openListener(target, descriptor: descriptor) } }
+        for (worker, descriptor) in zip(workers, descriptors) {
+            worker.post { worker.openListener(target, descriptor: descriptor) }
+        }
         state.isListening = true
         state.message = ""
-        Log.write(.tcp, .info, "listener \(target.name): open on \(target.socketAddress.text) for address \(target.address)")
+        Log.write(
+            .tcp, .info, "listener \(target.name): open on \(target.socketAddress.text) for address \(target.address)")
     }
 }

@@ -33,7 +33,9 @@ extension Core {
     }
 
     private func handleRouting(_ context: MessageContext, bytes: [UInt8], slot: Int) {
-        guard let opcode = context.head.applicationProperties.first(where: { $0.key.stringValue == "opcode" })?.value.stringValue,
+        guard
+            let opcode = context.head.applicationProperties.first(where: { $0.key.stringValue == "opcode" })?.value
+                .stringValue,
             let body = bodyValue(bytes)
         else {
             Log.write(.core, .warning, "[C\(context.connection.id)] routing message without opcode or body dropped")
@@ -42,13 +44,15 @@ extension Core {
         if opcode == "COST" { return receivedCost(body, context.connection, slot: slot) }
         perform(
             routing.handle(
-                .messageReceived(slot: slot, opcode: opcode, body: body, ingress: context.head.annotations?.ingress), now: now))
+                .messageReceived(slot: slot, opcode: opcode, body: body, ingress: context.head.annotations?.ingress),
+                now: now))
     }
 
     /// The value of an amqp-value body.
     func bodyValue(_ bytes: [UInt8]) -> AMQPValue? {
         bytes.withUnsafeBytes { buffer -> AMQPValue? in
-            guard case .head(let head) = try? MessageHead.scan(buffer, complete: true), head.bodyOffset < buffer.count else { return nil }
+            guard case .head(let head) = try? MessageHead.scan(buffer, complete: true), head.bodyOffset < buffer.count
+            else { return nil }
             var reader = ByteReader(UnsafeRawBufferPointer(rebasing: buffer[head.bodyOffset...]))
             guard case .described(_, let value)? = try? AMQPValue.decode(from: &reader) else { return nil }
             return value
@@ -89,9 +93,13 @@ extension Core {
 
     /// Annotations of a message that passes through: own id added to the trace.
     private func passing(_ context: MessageContext, bytes: [UInt8]) -> [UInt8]? {
-        var annotations = context.head.annotations ?? RouterAnnotations(
-            flags: 0, toOverride: nil, ingress: "0/" + routerID, trace: [], meshID: nil)
-        guard annotations.trace.count <= routing.radius + 1, !annotations.trace.contains("0/" + routerID) else { return nil }
+        var annotations =
+            context.head.annotations
+            ?? RouterAnnotations(
+                flags: 0, toOverride: nil, ingress: "0/" + routerID, trace: [], meshID: nil)
+        guard annotations.trace.count <= routing.radius + 1, !annotations.trace.contains("0/" + routerID) else {
+            return nil
+        }
         annotations.trace.append("0/" + routerID)
         var encoder = AMQPEncoder()
         annotations.encode(into: &encoder)
@@ -148,7 +156,9 @@ extension Core {
     }
 
     private func receivedCost(_ body: AMQPValue, _ ref: ConnectionRef, slot: Int) {
-        guard let cost = body["cost"]?.intValue, cost >= 1, cost <= Int64(Int32.max), connections[ref] != nil else { return }
+        guard let cost = body["cost"]?.intValue, cost >= 1, cost <= Int64(Int32.max), connections[ref] != nil else {
+            return
+        }
         connections[ref]?.info.cost = Int(cost)
         Log.write(.core, .info, "[C\(ref.id)] neighbour set the link's cost to \(cost)")
         perform(routing.handle(.costChanged(slot: slot, cost: Int(cost)), now: now))
@@ -198,7 +208,8 @@ extension Core {
         }
         let excluded = excludedSlots(context)
         var slotsServed: Set<Int> = []
-        guard var message = context.head.annotations == nil ? first(context, bytes) : passing(context, bytes: bytes) else { return }
+        guard var message = context.head.annotations == nil ? first(context, bytes) : passing(context, bytes: bytes)
+        else { return }
         if context.target != nil { message = first(context, bytes) ?? message }
         for remote in entry.remotes where !excluded.contains(remote.route.slot) {
             if let origin, !remote.route.validOrigins.contains(origin) { continue }
@@ -214,7 +225,8 @@ extension Core {
     private func first(_ context: MessageContext, _ bytes: [UInt8]) -> [UInt8]? {
         let own = "0/" + routerID
         var encoder = AMQPEncoder()
-        RouterAnnotations(flags: 0, toOverride: context.target, ingress: own, trace: [own], meshID: nil).encode(into: &encoder)
+        RouterAnnotations(flags: 0, toOverride: context.target, ingress: own, trace: [own], meshID: nil).encode(
+            into: &encoder)
         return encoder.bytes + bytes
     }
 }

@@ -7,8 +7,8 @@ import Synchronization
 
 /// The control thread: the one owner of routing, address and entity tables.
 ///
-/// It talks to neighbours through the loops, computes routes, answers management and publishes an immutable ``Snapshot`` to
-/// every loop whenever something changed. No payload of services passes here.
+/// It talks to neighbours through the loops, computes routes, answers management and publishes an immutable
+/// ``Snapshot`` to every loop whenever something changed. No payload of services passes here.
 final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others only call post(_:) and takeConnectionID()
     let routerID: String
     let routerEntity: Entity
@@ -75,7 +75,8 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
 
     func randomText(_ count: Int) -> String {
         let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+_".utf8)
-        return String(decoding: (0..<count).map { _ in alphabet[Int.random(in: 0..<64, using: &random)] }, as: UTF8.self)
+        return String(
+            decoding: (0..<count).map { _ in alphabet[Int.random(in: 0..<64, using: &random)] }, as: UTF8.self)
     }
 
     // MARK: Turn
@@ -123,7 +124,8 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
         }
         for key in remoteAddresses.keys where addresses[key] == nil {
             let hint = Treatment(rawValue: remoteAddresses[key]?.first?.1.treatment ?? 3) ?? .balanced
-            addresses[key] = AddressRecord(key: key, treatment: treatments.treatment(of: String(key.dropFirst())) ?? hint)
+            addresses[key] = AddressRecord(
+                key: key, treatment: treatments.treatment(of: String(key.dropFirst())) ?? hint)
         }
         var entries: [String: AddressEntry] = [:]
         for key in Array(addresses.keys) {
@@ -190,7 +192,8 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
                 record.isAdvertised = true
                 perform(
                     routing.handle(
-                        .localAddressAdded(key: key, treatment: record.treatment.rawValue, producers: record.producers.count),
+                        .localAddressAdded(
+                            key: key, treatment: record.treatment.rawValue, producers: record.producers.count),
                         now: now))
             } else if record.isAdvertised {
                 record.isAdvertised = false
@@ -208,7 +211,9 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
 
     func consumerAttached(key: String, connection: ConnectionRef, link: UInt64) {
         linkKeys[link] = (key, connection)
-        changeAddress(key) { $0.consumers.append(LocalConsumer(connection: connection, link: link, load: LoadCounter())) }
+        changeAddress(key) {
+            $0.consumers.append(LocalConsumer(connection: connection, link: link, load: LoadCounter()))
+        }
     }
 
     func producerAttached(key: String, link: UInt64) {

@@ -37,7 +37,8 @@ final class CoreSink: DeliveryEnd {
                 .rejected(
                     AMQPError(
                         condition: "amqp:link:message-size-exceeded",
-                        description: "messages for the router itself are limited to \(CoreSink.messageMaximum) octets")),
+                        description: "messages for the router itself are limited to \(CoreSink.messageMaximum) "
+                            + "octets")),
                 settled: true)
         }
         self.bytes.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))

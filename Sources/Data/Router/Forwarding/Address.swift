@@ -26,7 +26,9 @@ enum AddressScope: Equatable, Sendable {
         }
     }
 
-    private static func topological(_ path: Substring.UTF8View, whole: Substring.UTF8View, selfID: String) -> AddressScope {
+    private static func topological(_ path: Substring.UTF8View, whole: Substring.UTF8View, selfID: String)
+        -> AddressScope
+    {
         let slash = UInt8(ascii: "/")
         if let name = path.dropping("all/") { return .all(String(name)) }
         guard let afterArea = path.dropping("0/") else { return .mobile(String(whole)) }
@@ -82,7 +84,8 @@ extension String {
 
 /// How an address chooses among its consumers; the raw values are those of mobile-address messages.
 enum Treatment: Int, Sendable {
-    case multicastFlood = 0, multicastOnce, closest, balanced, unavailable
+    case multicastFlood = 0
+    case multicastOnce, closest, balanced, unavailable
 
     /// From a configuration word.
     init?(name: String) {

@@ -2,9 +2,9 @@ import AMQPCodec
 
 /// Joins a producer on one loop with a consumer on another.
 ///
-/// The producer talks to a ``BridgeEntry`` on its loop, the consumer to a ``BridgeExit`` on the other; octets are copied into
-/// messages between the two inboxes. The amount under way is bounded by the stream's end-to-end window. Where every neighbour
-/// has a data connection on every loop, which is the default, streams do not need bridges.
+/// The producer talks to a ``BridgeEntry`` on its loop, the consumer to a ``BridgeExit`` on the other; octets are
+/// copied into messages between the two inboxes. The amount under way is bounded by the stream's end-to-end window.
+/// Where every neighbour has a data connection on every loop, which is the default, streams do not need bridges.
 final class BridgeEntry: DeliveryEnd {
     unowned let worker: Worker
     let id: UInt64

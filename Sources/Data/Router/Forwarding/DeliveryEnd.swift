@@ -2,9 +2,9 @@ import AMQPCodec
 
 /// One end of a delivery inside this router: what produces its octets or what consumes them.
 ///
-/// A delivery joins one producer (an AMQP link we receive on, or a TCP socket we read) with one consumer (an AMQP link we
-/// send on, a TCP socket we write, the control thread, or a bridge to another loop). Both live on one loop and call each
-/// other directly; ``Bridge`` joins ends of different loops.
+/// A delivery joins one producer (an AMQP link we receive on, or a TCP socket we read) with one consumer (an AMQP
+/// link we send on, a TCP socket we write, the control thread, or a bridge to another loop). Both live on one loop
+/// and call each other directly; ``Bridge`` joins ends of different loops.
 class DeliveryEnd: EventTarget {
     // MARK: Called by the producer
 

@@ -21,7 +21,9 @@ extension Worker {
         guard let address = target ?? head.annotations?.toOverride ?? head.properties?.to, !address.isEmpty else {
             counters.rejected += 1
             return .refused(
-                .rejected(AMQPError(condition: "amqp:precondition-failed", description: "Routing failure: no address present")))
+                .rejected(
+                    AMQPError(condition: "amqp:precondition-failed", description: "Routing failure: no address present")
+                ))
         }
         let origin = originRouter(head)
         let hops = head.annotations?.trace.count ?? 0
@@ -87,7 +89,9 @@ extension Worker {
         return .message(CoreSink(core: core, context: context, producer: incoming))
     }
 
-    private func toConnector(_ target: TCPConnectorTarget, _ incoming: IncomingDelivery, _ head: MessageHead) -> RouteResult {
+    private func toConnector(_ target: TCPConnectorTarget, _ incoming: IncomingDelivery, _ head: MessageHead)
+        -> RouteResult
+    {
         guard head.properties?.contentType == Worker.streamContentType, let replyTo = head.properties?.replyTo else {
             return released()
         }
@@ -121,7 +125,8 @@ extension Worker {
 
     private func toReplyStream(_ ref: StreamRef, _ incoming: IncomingDelivery, _ head: MessageHead) -> RouteResult {
         guard head.properties?.contentType == Worker.streamContentType else {
-            return .refused(.rejected(AMQPError(condition: "amqp:invalid-field", description: "content-type of a reply stream")))
+            return .refused(
+                .rejected(AMQPError(condition: "amqp:invalid-field", description: "content-type of a reply stream")))
         }
         counters.egress += 1
         if ref.worker == index {
@@ -184,32 +189,40 @@ extension Worker {
     /// Opens a delivery towards a router, here or through a bridge on the loop that has a connection to the next hop.
     /// - Parameter priority: nil = streaming.
     func openTowards(
-        _ route: RemoteRoute, head: [UInt8], producer: DeliveryEnd, load: LoadCounter?, presettled: Bool, priority: Int?,
+        _ route: RemoteRoute, head: [UInt8], producer: DeliveryEnd, load: LoadCounter?, presettled: Bool,
+        priority: Int?,
         preferring preferred: ConnectionRef?
     ) -> DeliveryEnd? {
         guard let group = snapshot.groups[route.slot] else { return nil }
         let connection = priority == nil ? streamConnection(group, preferring: preferred) : group.control
         if connection.worker == index {
-            return open(on: connection.id, head: head, producer: producer, load: load, presettled: presettled, priority: priority)
+            return open(
+                on: connection.id, head: head, producer: producer, load: load, presettled: presettled,
+                priority: priority)
         }
         return bridge(producer, to: peers[connection.worker]) { worker, exit in
-            worker.open(on: connection.id, head: head, producer: exit, load: load, presettled: presettled, priority: priority)
+            worker.open(
+                on: connection.id, head: head, producer: exit, load: load, presettled: presettled, priority: priority)
         }
     }
 
     private func open(
         on id: UInt64, head: [UInt8], producer: DeliveryEnd, load: LoadCounter?, presettled: Bool, priority: Int?
     ) -> OutgoingDelivery? {
-        guard let connection = connections[id], connection.phase == .frames, connection.machine.state == .opened else { return nil }
+        guard let connection = connections[id], connection.phase == .frames, connection.machine.state == .opened else {
+            return nil
+        }
         let delivery = OutgoingDelivery(
             connection: connection, head: head, presettled: presettled, producer: producer, load: load)
         guard let priority else {
             connection.startStreaming(delivery)
             return delivery
         }
-        guard let link = connection.dataSenders.last(where: { link in
-            if case .data(let own) = link.kind { own <= priority } else { false }
-        }), link.waiting.count < 10_000 else {
+        guard
+            let link = connection.dataSenders.last(where: { link in
+                if case .data(let own) = link.kind { own <= priority } else { false }
+            }), link.waiting.count < 10_000
+        else {
             delivery.linkLost()
             return nil
         }

@@ -93,7 +93,11 @@ extension Worker {
         let ref = connection.ref
         let entity = connection.settings.entity
         let level: LogLevel = wasOpen || connection.settings.isConnector ? .info : .warning
-        Log.write(.server, level, "[C\(ref.id)] connection \(connection.settings.isConnector ? "to" : "from") \(connection.peerText) (\(entity)) closed: \(reason)")
+        Log.write(
+            .server, level,
+            "[C\(ref.id)] connection \(connection.settings.isConnector ? "to" : "from") \(connection.peerText) "
+                + "(\(entity)) closed: \(reason)"
+        )
         core.post { [core] in core.connectionClosed(ref, entity: entity, reason: reason, wasOpen: wasOpen) }
     }
 
@@ -133,7 +137,9 @@ extension Worker {
         }
         guard let link, link.machine.state == .attached else { return }
         if link.waiting.count >= 1000 {
-            Log.write(.core, .warning, "[C\(connectionID)] link \(link.name) has 1000 undelivered messages; a pre-settled one is dropped")
+            Log.write(
+                .core, .warning,
+                "[C\(connectionID)] link \(link.name) has 1000 undelivered messages; a pre-settled one is dropped")
             return
         }
         let delivery = OutgoingDelivery(connection: connection, head: bytes, presettled: true, producer: nil, load: nil)
@@ -167,7 +173,9 @@ extension AMQPConnection {
     func feedStarvedLinks() {
         for case let session? in sessions {
             for link in session.localLinks.values where link.isStarved {
-                guard case .producer(let address?) = link.kind, worker.isReachable(address), link.machine.state == .attached else {
+                guard case .producer(let address?) = link.kind, worker.isReachable(address),
+                    link.machine.state == .attached
+                else {
                     continue
                 }
                 link.isStarved = false

@@ -225,7 +225,9 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     }
 
     func stream(_ ref: StreamRef) -> TCPStream? {
-        guard ref.worker == index, ref.slot < streams.count, let stream = streams[ref.slot], stream.ref == ref else { return nil }
+        guard ref.worker == index, ref.slot < streams.count, let stream = streams[ref.slot], stream.ref == ref else {
+            return nil
+        }
         return stream
     }
 

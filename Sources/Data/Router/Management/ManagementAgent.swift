@@ -25,8 +25,8 @@ struct ManagementReply {
     }
 }
 
-/// The `$management` agent (router-protocol sheet, section 6.1). Runs on the control thread; requests about connections and
-/// links are answered when every loop has sent its rows.
+/// The `$management` agent (router-protocol sheet, section 6.1). Runs on the control thread; requests about
+/// connections and links are answered when every loop has sent its rows.
 struct ManagementAgent {
     /// A request that waits for rows of the loops.
     private struct Pending {
@@ -61,7 +61,8 @@ struct ManagementAgent {
             head.applicationProperties.first { $0.key.stringValue == name }?.value
         }
         let operation = property("operation")?.stringValue ?? ""
-        let type = operation == "QUERY" || operation.hasPrefix("GET-")
+        let type =
+            operation == "QUERY" || operation.hasPrefix("GET-")
             ? property("entityType")?.stringValue ?? property("type")?.stringValue
             : property("type")?.stringValue ?? property("entityType")?.stringValue
         return ManagementRequest(
@@ -82,7 +83,8 @@ struct ManagementAgent {
             return ManagementReply(status: 200, description: "OK", body: perType(request) { _ in .list([]) })
         case "GET-ATTRIBUTES":
             return ManagementReply(
-                status: 200, description: "OK", body: perType(request) { .list($0.attributes.map { .string($0.name) }) })
+                status: 200, description: "OK", body: perType(request) { .list($0.attributes.map { .string($0.name) }) }
+            )
         case "GET-OPERATIONS":
             return ManagementReply(
                 status: 200, description: "OK",
@@ -114,9 +116,13 @@ struct ManagementAgent {
     }
 
     /// Rows as attributeNames and results; wanted names in their order, all names of the type when none are named.
-    private func tabulate(_ request: ManagementRequest, _ rows: [[String: AMQPValue]], columns: EntityType?) -> ManagementReply {
+    private func tabulate(_ request: ManagementRequest, _ rows: [[String: AMQPValue]], columns: EntityType?)
+        -> ManagementReply
+    {
         let wanted = request.body["attributeNames"]?.listValue?.compactMap(\.stringValue) ?? []
-        if let columns, let unknown = wanted.first(where: { columns.attribute($0) == nil }), !OperationalRows.isCollected(columns.longName) {
+        if let columns, let unknown = wanted.first(where: { columns.attribute($0) == nil }),
+            !OperationalRows.isCollected(columns.longName)
+        {
             return .failure(404, "Entity type '\(columns.longName)' has no attribute '\(unknown)'")
         }
         var names = wanted
@@ -156,7 +162,10 @@ struct ManagementAgent {
         guard request.name != nil || request.identity != nil || rows.count == 1 else {
             return .failure(400, "READ needs a name or an identity")
         }
-        guard let row = rows.first(where: { matches(request, $0) }) ?? (request.name == nil && request.identity == nil ? rows.first : nil) else {
+        guard
+            let row = rows.first(where: { matches(request, $0) })
+                ?? (request.name == nil && request.identity == nil ? rows.first : nil)
+        else {
             return notFound(request)
         }
         return ManagementReply(status: 200, description: "OK", body: map(row))
@@ -180,12 +189,16 @@ struct ManagementAgent {
 
     private func create(_ request: ManagementRequest, _ core: Core) -> ManagementReply {
         guard let type = request.type else { return .failure(400, "CREATE needs a type") }
-        guard var attributes = attributes(request.body) else { return .failure(400, "The body must be a map of attributes") }
+        guard var attributes = attributes(request.body) else {
+            return .failure(400, "The body must be a map of attributes")
+        }
         if attributes["identity"] != nil { return .failure(400, "An identity cannot be given; the router makes it") }
         if let name = request.name, attributes["name"] == nil { attributes["name"] = .string(name) }
         do throws(ConfigError) {
             let entity = try Schema.validate(type: type, attributes: attributes, for: .create)
-            if core.allEntities.contains(where: { $0.type == entity.type && ($0.name == entity.name || $0.identity == entity.identity) }) {
+            if core.allEntities.contains(where: {
+                $0.type == entity.type && ($0.name == entity.name || $0.identity == entity.identity)
+            }) {
                 return .failure(400, "\(entity.type) '\(entity.name)' exists already; delete it first")
             }
             try Schema.checkRole(of: entity, mode: core.routerEntity[string: "mode"] ?? "standalone")
@@ -221,7 +234,9 @@ struct ManagementAgent {
     }
 
     private func update(_ request: ManagementRequest, _ core: Core) -> ManagementReply {
-        if request.type.flatMap({ Schema.type(named: $0) })?.shortName == "connection" { return core.updateConnection(request, attributes(request.body) ?? [:]) }
+        if request.type.flatMap({ Schema.type(named: $0) })?.shortName == "connection" {
+            return core.updateConnection(request, attributes(request.body) ?? [:])
+        }
         switch find(request, core) {
         case .failure(let failure): return .failure(failure.status, failure.text)
         case .success(let entity):
@@ -291,7 +306,9 @@ struct ManagementAgent {
         let sorted = waiting.rows.sorted { ($0["identity"]?.stringValue ?? "") < ($1["identity"]?.stringValue ?? "") }
         let type = request.type.flatMap { Schema.type(named: $0) }
         if request.operation == "QUERY" { return answer(request, tabulate(request, sorted, columns: type), core) }
-        guard let row = sorted.first(where: { matches(request, $0) }) else { return answer(request, notFound(request), core) }
+        guard let row = sorted.first(where: { matches(request, $0) }) else {
+            return answer(request, notFound(request), core)
+        }
         answer(request, ManagementReply(status: 200, description: "OK", body: map(row)), core)
     }
 

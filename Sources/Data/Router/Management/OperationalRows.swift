@@ -45,17 +45,22 @@ extension AMQPConnection {
             "user": tls?.peerSubject.map { .string($0) } ?? .string("anonymous"), "isEncrypted": .bool(tls != nil),
             "sslProto": tls.map { .string($0.protocolName) } ?? .null,
             "sslCipher": tls.map { .string($0.cipherName) } ?? .null, "properties": .map(properties),
-            "sslSsf": .int(tls == nil ? 0 : 128), "ssl": .bool(tls != nil), "opened": .bool(openedAt > 0), "active": .bool(true),
+            "sslSsf": .int(tls == nil ? 0 : 128), "ssl": .bool(tls != nil), "opened": .bool(openedAt > 0),
+            "active": .bool(true),
             "adminStatus": .string("enabled"), "operStatus": .string("up"),
             "uptimeSeconds": .int(Int32(clamping: (now - openedAt) / 1000)), "enableProtocolTrace": .bool(false),
             "tlsOrdinal": .int(Int32(clamping: settings.tls?.profile.ordinal ?? 0)),
-            "groupCorrelationId": (settings.groupCorrelator ?? property(WireNames.correlator)?.stringValue).map { .string($0) } ?? .null,
+            "groupCorrelationId": (settings.groupCorrelator ?? property(WireNames.correlator)?.stringValue).map {
+                .string($0)
+            } ?? .null,
         ]
     }
 
     fileprivate func linkRows() -> [[String: AMQPValue]] {
         sessions.compactMap { $0 }.flatMap { session in
-            session.localLinks.values.sorted { $0.localHandle < $1.localHandle }.map { link in link.row(connection: self) }
+            session.localLinks.values.sorted { $0.localHandle < $1.localHandle }.map { link in
+                link.row(connection: self)
+            }
         }
     }
 }
@@ -81,19 +86,23 @@ extension Link {
             type = "endpoint"
             address = text.map { .string(AddressScope($0, selfID: connection.worker.routerID).key) } ?? .null
         }
-        let unsettled = role == .sender
+        let unsettled =
+            role == .sender
             ? session.outgoing.values.count { $0.link === self } : session.incoming.values.count { $0.link === self }
         return [
             "name": .string(name), "identity": .string("\(connection.ref.id):\(session.localChannel):\(localHandle)"),
             "type": .string("io.skupper.router.router.link"), "linkName": .string(name), "linkType": .string(type),
             "linkDir": .string(role == .sender ? "out" : "in"), "owningAddr": address, "capacity": count(Int(capacity)),
-            "connectionId": .string(String(connection.ref.id)), "operStatus": .string(machine.state == .attached ? "up" : "down"),
+            "connectionId": .string(String(connection.ref.id)),
+            "operStatus": .string(machine.state == .attached ? "up" : "down"),
             "ingressHistogram": .null, "undeliveredCount": count(waiting.count), "unsettledCount": count(unsettled),
             "deliveryCount": count(statistics.deliveries), "presettledCount": count(statistics.presettled),
             "droppedPresettledCount": count(0), "acceptedCount": count(statistics.accepted),
             "rejectedCount": count(statistics.rejected), "releasedCount": count(statistics.released),
-            "modifiedCount": count(statistics.modified), "deliveriesDelayed1Sec": count(0), "deliveriesDelayed10Sec": count(0),
-            "deliveriesStuck": count(0), "openMovedStreams": count(0), "priority": count(priority), "settleRate": count(0),
+            "modifiedCount": count(statistics.modified), "deliveriesDelayed1Sec": count(0),
+            "deliveriesDelayed10Sec": count(0),
+            "deliveriesStuck": count(0), "openMovedStreams": count(0), "priority": count(priority),
+            "settleRate": count(0),
             "creditAvailable": count(Int(machine.credit)), "zeroCreditSeconds": count(0),
         ]
     }
@@ -147,11 +156,14 @@ extension Core {
 
     private func nodeRows() -> [[String: AMQPValue]] {
         func int(_ value: Int64) -> AMQPValue { Int32(exactly: value).map { .int($0) } ?? .long(value) }
-        func node(_ id: String, _ index: Int, _ version: Int, _ instance: Int64, _ peers: [String]) -> [String: AMQPValue] {
+        func node(_ id: String, _ index: Int, _ version: Int, _ instance: Int64, _ peers: [String]) -> [String:
+            AMQPValue]
+        {
             [
                 "name": .string("router.node/\(id)"), "identity": .string("router.node/\(id)"),
                 "type": .string("io.skupper.router.router.node"), "id": .string(id), "index": int(Int64(index)),
-                "protocolVersion": int(Int64(version)), "instance": int(instance), "linkState": .list(peers.sorted().map { .string($0) }),
+                "protocolVersion": int(Int64(version)), "instance": int(instance),
+                "linkState": .list(peers.sorted().map { .string($0) }),
                 "address": .string("amqp:/_topo/0/\(id)"),
             ]
         }
@@ -179,7 +191,8 @@ extension Core {
                 "name": .string(entry.key), "identity": .string(entry.key), "key": .string(entry.key),
                 "type": .string("io.skupper.router.router.address"), "distribution": .string(entry.treatment.name),
                 "inProcess": int(entry.inProcess ? 1 : 0),
-                "subscriberCount": int(entry.connectors.count + entry.consumers.count), "remoteCount": int(entry.remotes.count),
+                "subscriberCount": int(entry.connectors.count + entry.consumers.count),
+                "remoteCount": int(entry.remotes.count),
                 "containerCount": int(0), "remoteHostRouters": .list(entry.remotes.map { .string($0.route.id) }),
                 "deliveriesIngress": int(0), "deliveriesEgress": int(entry.connectors.reduce(0) { $0 + $1.load.total }),
                 "deliveriesTransit": int(0), "deliveriesToContainer": int(0), "deliveriesFromContainer": int(0),
@@ -194,13 +207,15 @@ extension Core {
         func long(_ value: Int) -> AMQPValue { .long(Int64(value)) }
         let totals = totalCounters
         return [
-            "name": .string("routerMetrics"), "identity": .string("1"), "type": .string("io.skupper.router.routerMetrics"),
+            "name": .string("routerMetrics"), "identity": .string("1"),
+            "type": .string("io.skupper.router.routerMetrics"),
             "id": .string(routerID), "version": .string(RouterVersion.text), "addrCount": long(current.addresses.count),
             "nodeCount": long(routing.routes.count + 1), "linkCount": long(linkKeys.count), "autoLinkCount": long(0),
             "connectionCount": long(connections.count), "deliveriesIngress": long(totals.ingress),
             "deliveriesEgress": long(totals.egress), "deliveriesTransit": long(totals.transit),
             "releasedDeliveries": long(totals.released), "rejectedDeliveries": long(totals.rejected),
-            "uptimeSeconds": long(Int(time(nil)) - Int(startedSeconds)), "residentMemoryUsage": long(ProcessMemory.residentOctets),
+            "uptimeSeconds": long(Int(time(nil)) - Int(startedSeconds)),
+            "residentMemoryUsage": long(ProcessMemory.residentOctets),
             "memoryUsage": long(ProcessMemory.virtualOctets),
             "connectionCounters": .map([
                 MapEntry(key: .string("amqp"), value: long(connections.count)),
@@ -218,9 +233,12 @@ extension Core {
             return .failure(400, "only adminStatus=deleted can be set on a connection")
         }
         guard !state.info.role.carriesAnnotations else {
-            return .failure(403, "a connection between routers is not closed this way; delete its connector or listener")
+            return .failure(
+                403, "a connection between routers is not closed this way; delete its connector or listener")
         }
         closeConnection(ref, reason: "adminStatus was set to deleted")
-        return ManagementReply(status: 200, description: "OK", body: .map([MapEntry(key: .string("adminStatus"), value: .string("deleted"))]))
+        return ManagementReply(
+            status: 200, description: "OK",
+            body: .map([MapEntry(key: .string("adminStatus"), value: .string("deleted"))]))
     }
 }

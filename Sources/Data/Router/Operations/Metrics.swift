@@ -94,10 +94,12 @@ extension Core {
 
     func createHTTPListener(_ entity: Entity) throws(EntityFailure) {
         guard let port = entity.port() else {
-            throw EntityFailure(status: 400, text: "listener '\(entity.name)': port '\(entity[string: "port"] ?? "")' is no port")
+            throw EntityFailure(
+                status: 400, text: "listener '\(entity.name)': port '\(entity[string: "port"] ?? "")' is no port")
         }
         guard entity[string: "sslProfile"] == nil else {
-            throw EntityFailure(status: 501, text: "listener '\(entity.name)': HTTP over TLS is not built yet; leave sslProfile out")
+            throw EntityFailure(
+                status: 501, text: "listener '\(entity.name)': HTTP over TLS is not built yet; leave sslProfile out")
         }
         let host = entity[string: "host"] ?? ""
         let healthz = entity.boolean("healthz") ?? true
@@ -138,7 +140,9 @@ private final class HTTPEndpoints: Sendable {
     }
 
     func answer(_ request: HTTPRequest) -> HTTPResponse {
-        guard request.method == "GET" || request.method == "HEAD" else { return .text("only GET is answered here\n", status: 405) }
+        guard request.method == "GET" || request.method == "HEAD" else {
+            return .text("only GET is answered here\n", status: 405)
+        }
         switch request.path {
         case "/healthz" where healthz:
             let answer = Answer()

@@ -59,20 +59,33 @@ final class TLSContext: @unchecked Sendable {
         let name = profile.name
         if let certFile = profile.certFile {
             guard SSL_CTX_use_certificate_chain_file(context, certFile) == 1 else {
-                throw TLSFailure(text: "sslProfile \(name): cannot read certFile \(certFile): \(TLSErrors.drain()); give a PEM file that this user may read")
+                throw TLSFailure(
+                    text:
+                        "sslProfile \(name): cannot read certFile \(certFile): \(TLSErrors.drain()); give a PEM "
+                            + "file that this user may read"
+                )
             }
             guard let keyFile = profile.privateKeyFile else {
-                throw TLSFailure(text: "sslProfile \(name): certFile is set but privateKeyFile is not; name the key's file")
+                throw TLSFailure(
+                    text: "sslProfile \(name): certFile is set but privateKeyFile is not; name the key's file")
             }
             guard SSL_CTX_use_PrivateKey_file(context, keyFile, SSL_FILETYPE_PEM) == 1 else {
-                throw TLSFailure(text: "sslProfile \(name): cannot use privateKeyFile \(keyFile): \(TLSErrors.drain()); give the PEM key of certFile")
+                throw TLSFailure(
+                    text:
+                        "sslProfile \(name): cannot use privateKeyFile \(keyFile): \(TLSErrors.drain()); give "
+                            + "the PEM key of certFile"
+                )
             }
         } else if server {
             throw TLSFailure(text: "sslProfile \(name): a listener needs certFile and privateKeyFile")
         }
         if let caFile = profile.caCertFile {
             guard SSL_CTX_load_verify_locations(context, caFile, nil) == 1 else {
-                throw TLSFailure(text: "sslProfile \(name): cannot read caCertFile \(caFile): \(TLSErrors.drain()); give a PEM file that this user may read")
+                throw TLSFailure(
+                    text:
+                        "sslProfile \(name): cannot read caCertFile \(caFile): \(TLSErrors.drain()); give a PEM "
+                            + "file that this user may read"
+                )
             }
             if server { SSL_CTX_set_client_CA_list(context, SSL_load_client_CA_file(caFile)) }
         } else if !server || requirePeer {

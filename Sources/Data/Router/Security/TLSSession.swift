@@ -13,7 +13,11 @@ final class TLSSession {
     fileprivate var inputCount = 0
     private(set) var isEstablished = false
 
-    enum ReadResult { case bytes(Int), wantMore, closed, failed(TLSFailure) }
+    enum ReadResult {
+        case bytes(Int)
+        case wantMore, closed
+        case failed(TLSFailure)
+    }
 
     /// - Parameters:
     ///   - serverName: client only: SNI and, when `verifyName`, the name the certificate must carry (DNS or IP).
@@ -34,7 +38,9 @@ final class TLSSession {
                 let isLiteral = SocketAddress(literal: serverName, port: 0) != nil
                 if !isLiteral {
                     _ = serverName.withCString {
-                        SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, Int(TLSEXT_NAMETYPE_host_name), UnsafeMutableRawPointer(mutating: $0))
+                        SSL_ctrl(
+                            ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, Int(TLSEXT_NAMETYPE_host_name),
+                            UnsafeMutableRawPointer(mutating: $0))
                     }
                 }
                 if verifyName {
@@ -51,7 +57,8 @@ final class TLSSession {
 
     deinit { SSL_free(ssl) }
 
-    /// Hands in ciphertext for the coming ``read(into:_:)`` or ``handshake()`` calls; it must stay valid until all is taken.
+    /// Hands in ciphertext for the coming ``read(into:_:)`` or ``handshake()`` calls; it must stay valid until all is
+    /// taken.
     func feed(_ bytes: UnsafeRawPointer, _ count: Int) {
         input = bytes
         inputCount = count
@@ -152,7 +159,9 @@ private func session(_ bio: OpaquePointer?) -> TLSSession? {
 
 /// The BIO type shared by all sessions; made once. `OpaquePointer` is not Sendable, but the method table never changes.
 nonisolated(unsafe) private let bioMethod: OpaquePointer? = {
-    guard let method = BIO_meth_new(BIO_get_new_index() | Int32(BIO_TYPE_SOURCE_SINK), "skupper slabs") else { return nil }
+    guard let method = BIO_meth_new(BIO_get_new_index() | Int32(BIO_TYPE_SOURCE_SINK), "skupper slabs") else {
+        return nil
+    }
     BIO_meth_set_write(method) { bio, bytes, count in
         guard let session = session(bio), let bytes, count > 0 else { return 0 }
         session.queueOutput(bytes, Int(count))

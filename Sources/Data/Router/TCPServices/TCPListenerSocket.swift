@@ -32,7 +32,11 @@ final class TCPListenerSocket: EventTarget {
             let descriptor = Sockets.accept(listener)
             if descriptor < 0 {
                 if errno == EMFILE || errno == ENFILE {
-                    Log.write(.tcp, .error, "listener \(target.name): cannot accept: \(Sockets.text(errno)); raise the limit of open files (ulimit -n)")
+                    Log.write(
+                        .tcp, .error,
+                        "listener \(target.name): cannot accept: \(Sockets.text(errno)); raise the limit of "
+                            + "open files (ulimit -n)"
+                    )
                     worker.pauseAccepting(self)
                 }
                 return

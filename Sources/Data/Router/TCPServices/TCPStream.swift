@@ -2,12 +2,16 @@ import AMQPCodec
 import CLibuv
 import Glibc
 
-/// One TCP connection of a service: a client at a listener or a server at a connector (router-protocol sheet, section 5).
+/// One TCP connection of a service: a client at a listener or a server at a connector (router-protocol sheet, section
+/// 5).
 ///
-/// It is the producer of the delivery that carries what its socket sends, and the consumer of the one that carries what its
-/// socket receives. Two streams of one router may face each other directly.
+/// It is the producer of the delivery that carries what its socket sends, and the consumer of the one that carries
+/// what its socket receives. Two streams of one router may face each other directly.
 final class TCPStream: DeliveryEnd {
-    enum Side { case listener(TCPListenerTarget), connector(TCPConnectorTarget) }
+    enum Side {
+        case listener(TCPListenerTarget)
+        case connector(TCPConnectorTarget)
+    }
 
     /// Octets that may be on their way unacknowledged: what skupper-router allows, 2 × 521,216.
     static let window: UInt64 = 1_042_432
@@ -268,7 +272,8 @@ final class TCPStream: DeliveryEnd {
         if isClosed || isWriteShut || count == 0 { return }
         if isConnected, queue.isEmpty { return worker.addSpan(self, bytes, count) }
         guard queue.count + count <= TCPStream.queueMaximum else {
-            Log.write(.tcp, .warning, "a stream's sender ignored the window: \(queue.count) octets wait; the stream is reset")
+            Log.write(
+                .tcp, .warning, "a stream's sender ignored the window: \(queue.count) octets wait; the stream is reset")
             return fail()
         }
         queue.append(bytes, count, pool: worker.pool)
@@ -297,7 +302,9 @@ final class TCPStream: DeliveryEnd {
     }
 
     /// One gather write of up to 32 spans. Returns the span to go on with.
-    private func writeSpans(_ spans: [Worker.Span], from start: Int32, _ descriptor: Int32, _ isBlocked: inout Bool) -> Int32 {
+    private func writeSpans(_ spans: [Worker.Span], from start: Int32, _ descriptor: Int32, _ isBlocked: inout Bool)
+        -> Int32
+    {
         var total = 0
         var next = start
         let written = withUnsafeTemporaryAllocation(of: iovec.self, capacity: 32) { vectors in

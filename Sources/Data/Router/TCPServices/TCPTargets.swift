@@ -1,4 +1,5 @@
-/// A TCP connector as the loops see it: where to connect, and how many streams are open. Immutable but for its counters.
+/// A TCP connector as the loops see it: where to connect, and how many streams are open. Immutable but for its
+/// counters.
 final class TCPConnectorTarget: Sendable {
     let name: String
     let address: String

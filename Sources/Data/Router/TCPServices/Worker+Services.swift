@@ -11,7 +11,9 @@ extension Worker {
         case .connector(let connector):
             openLocalPair(descriptor, target, connector)
         case .remote(let route, let load):
-            guard let group = snapshot.groups[route.slot] else { return refuse(descriptor, target, "no connection to the next hop") }
+            guard let group = snapshot.groups[route.slot] else {
+                return refuse(descriptor, target, "no connection to the next hop")
+            }
             if let other = betterWorker(for: group) {
                 other.post { other.openClientStream(descriptor, target, route, load) }
             } else {
@@ -57,7 +59,8 @@ extension Worker {
     func openReply(to address: String, producer: TCPStream) -> DeliveryEnd? {
         switch AddressScope(address, selfID: routerID) {
         case .local(let name):
-            guard name.utf8.starts(with: "temp.t".utf8), let ref = StreamRef(text: Substring(name).utf8.dropFirst(5)) else { return nil }
+            guard name.utf8.starts(with: "temp.t".utf8), let ref = StreamRef(text: Substring(name).utf8.dropFirst(5))
+            else { return nil }
             if ref.worker == index {
                 guard let stream = stream(ref), stream.attach(source: producer) else { return nil }
                 return stream
@@ -83,7 +86,8 @@ extension Worker {
         var encoder = AMQPEncoder()
         let own = "0/" + routerID
         RouterAnnotations(
-            flags: RouterAnnotations.streaming | RouterAnnotations.disableQ2, toOverride: nil, ingress: own, trace: [own],
+            flags: RouterAnnotations.streaming | RouterAnnotations.disableQ2, toOverride: nil, ingress: own,
+            trace: [own],
             meshID: nil
         ).encode(into: &encoder)
         encoder.described(0x73)
