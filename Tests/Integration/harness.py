@@ -295,6 +295,13 @@ class Router:
         return self.start()
 
 
+def has_failed(test):
+    """Whether a test or a part of it has failed so far; for use in its clean-up, where unittest does not say."""
+    result = test._outcome.result if test._outcome else None
+    return result is not None and any(case is test or getattr(case, "test_case", None) is test
+                                      for case, _ in result.errors + result.failures)
+
+
 class RouterCase(unittest.TestCase):
     """A test with a folder of its own that ends with no process left and every router's log shown on failure."""
 
@@ -329,16 +336,12 @@ class RouterCase(unittest.TestCase):
                 problems.append(f"router {router.name} had ended by itself with code {crashed}")
             elif crashed is None and code != 0:
                 problems.append(f"router {router.name} ended with code {code} on SIGTERM")
-        if problems or self._failed():
+        if problems or has_failed(self):
             for router in self.routers:
                 if router.process is not None:
                     print(f"--- log of router {router.name}\n{router.process.log_tail(60)}", flush=True)
         if problems:
             raise AssertionError("; ".join(problems))
-
-    def _failed(self):
-        outcome = getattr(self, "_outcome", None)
-        return outcome is not None and not outcome.success
 
     def router(self, name, authority=None, **attributes):
         router = Router(name, self.folder, authority, **attributes)

@@ -12,8 +12,8 @@ import unittest
 
 from amqp_wire import (AMQP_HEADER, ATTACH, BEGIN, FLOW, SASL_HEADER, TRANSFER, Described, Peer, PeerClosed,
                        Symbol, UByte, UInt, ULong, encode, frame, open_frame, performative, sasl_init)
-from harness import (SANITIZED, SEED, SLOWNESS, Authority, CountingProxy, MeshCase, Server, client_context, connect, echo,
-                     exchange, receive_all, receive_exactly, wait_until)
+from harness import (SANITIZED, SEED, SLOWNESS, Authority, CountingProxy, MeshCase, Server, client_context, connect,
+                     echo, exchange, receive_all, receive_exactly, wait_until)
 
 
 class HostileCase(MeshCase):
@@ -279,7 +279,7 @@ class AfterTLS(HostileCase):
 
     def test_peer_that_never_reads(self):
         """Management answers pile up for a client that reads none: bounded, and nobody else waits."""
-        peer = self.opened_peer()
+        peer = Peer(connect(self.far.amqp_port), container="intruder").handshake()
         peer.send(BEGIN, None, UInt(0), UInt(1 << 30), UInt(1 << 30))
         peer.expect(BEGIN)
         peer.send(ATTACH, "replies", UInt(0), True, UByte(2), UByte(0),

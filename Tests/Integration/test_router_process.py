@@ -15,8 +15,8 @@ from harness import (BIN, SANITIZED, SLOWNESS, MeshCase, Process, RouterCase, Se
                      is_refused, wait_until)
 
 # A remedy is an instruction: each message must hold one of these words.
-REMEDY = re.compile(r"\b(use|set|choose|give|check|create|remove|correct|free|stop|must|expected|allowed|should|add)\b",
-                    re.IGNORECASE)
+REMEDY = re.compile(r"\b(use|set|choose|give|write|check|create|remove|correct|free|stop|must|expected|allowed|should|"
+                    r"add|did you mean)\b", re.IGNORECASE)
 
 
 def run_router(*arguments, seconds=10):

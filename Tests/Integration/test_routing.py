@@ -92,49 +92,53 @@ class Triangle(RoutingCase):
         self.start_all()
         self.await_service(self.port)
 
-    def next_hop_of_c(self):
-        with ManagementClient(self.a.amqp_port) as management:
+    def next_hop(self, router, destination):
+        with ManagementClient(router.amqp_port) as management:
             for node in management.query("router.node", "id", "nextHop"):
-                if node["id"] == "c":
+                if node["id"] == destination:
                     # Null means a neighbour: its own link is the next hop.
-                    return node["nextHop"] or "c"
+                    return node["nextHop"] or destination
         return None
 
-    def await_next_hop(self, name, seconds=10):
-        wait_until(f"the next hop from a to c to be {name}", lambda: self.next_hop_of_c() == name, seconds)
+    def await_path(self, by_way_of_b, seconds=10):
+        """Until streams go that way in both directions: answers follow the other end's own table."""
+        for router, destination in ((self.a, "c"), (self.c, "a")):
+            hop = "b" if by_way_of_b else destination
+            wait_until(f"the next hop from {router.name} to {destination} to be {hop}",
+                       lambda r=router, d=destination, h=hop: self.next_hop(r, d) == h, seconds)
 
     def test_least_cost_path_is_used(self):
-        self.await_next_hop("b")
+        self.await_path(by_way_of_b=True)
         direct, first, second = self.octets_moved([self.direct, self.first, self.second], self.port)
         self.assertGreater(first, 2 * BULK)
         self.assertGreater(second, 2 * BULK)
         self.assertLess(direct, BULK / 2)
 
     def test_other_path_when_the_cheaper_is_reset_and_back_when_it_returns(self):
-        self.await_next_hop("b")
+        self.await_path(by_way_of_b=True)
         self.second.cut()
         started = time.monotonic()
         wait_until("a new connection to work by the dearer path",
                    lambda: exchange(self.port, b"hello", timeout=3) == b"hello", 5, every=0.05)
         print(f"  new connections worked {time.monotonic() - started:.2f} s after the reset", flush=True)
-        self.await_next_hop("c")
+        self.await_path(by_way_of_b=False)
         direct, first, _ = self.octets_moved([self.direct, self.first, self.second], self.port)
         self.assertGreater(direct, 2 * BULK)
         self.assertLess(first, BULK / 2)
         self.second.mend()
-        self.await_next_hop("b", 20)
+        self.await_path(by_way_of_b=True, seconds=20)
         direct, first, _ = self.octets_moved([self.direct, self.first, self.second], self.port)
         self.assertGreater(first, 2 * BULK)
         self.assertLess(direct, BULK / 2)
 
     def test_other_path_when_the_middle_router_is_killed(self):
-        self.await_next_hop("b")
+        self.await_path(by_way_of_b=True)
         self.b.process.kill()
         wait_until("a new connection to work by the dearer path",
                    lambda: exchange(self.port, b"hello", timeout=3) == b"hello", 5, every=0.05)
 
     def test_other_path_when_the_cheaper_goes_silent(self):
-        self.await_next_hop("b")
+        self.await_path(by_way_of_b=True)
         self.second.silent.set()
         started = time.monotonic()
         wait_until("a new connection to work by the dearer path",
@@ -142,13 +146,13 @@ class Triangle(RoutingCase):
         print(f"  new connections worked {time.monotonic() - started:.2f} s after the silence began", flush=True)
 
     def test_open_connections_stay_when_the_cost_changes(self):
-        self.await_next_hop("b")
+        self.await_path(by_way_of_b=True)
         with connect(self.port) as held:
             held.sendall(b"before")
             self.assertEqual(receive_exactly(held, 6), b"before")
             with ManagementClient(self.a.amqp_port) as management:
                 management.update("connector", "direct", cost=1)
-            self.await_next_hop("c")
+            self.await_path(by_way_of_b=False)
             direct, first, _ = self.octets_moved([self.direct, self.first, self.second], self.port)
             self.assertGreater(direct, 2 * BULK)
             self.assertLess(first, BULK / 2)

@@ -10,7 +10,7 @@ import tempfile
 import time
 import unittest
 
-from harness import (BIN, SLOWNESS, Server, connect, echo, exchange, free_port, receive_exactly, wait_until)
+from harness import (BIN, SLOWNESS, Server, connect, echo, exchange, free_port, has_failed, receive_exactly, wait_until)
 
 
 def processes_of(home):
@@ -32,7 +32,9 @@ def processes_of(home):
 
 
 class Host:
-    """A data home of its own, and the skupper program used on it."""
+    """A data home of its own, and the skupper program used on it. Nothing leaves the loopback interface."""
+
+    LINK_ACCESS = ["--enable-link-access", "--bind-host", "127.0.0.1", "--advertise-host", "127.0.0.1"]
 
     def __init__(self):
         self.home = self._folder()
@@ -62,9 +64,9 @@ class Host:
         return text
 
     def start_site(self, name, link_access=False):
-        self.good("site", "create", name, "-n", name, *(["--enable-link-access"] if link_access else []))
+        self.good("site", "create", name, "-n", name, *(self.LINK_ACCESS if link_access else []))
         self.namespaces.append(name)
-        self.good("system", "start", "-n", name)
+        self.good("system", "start", "-n", name, seconds=75)
         self.await_site(name)
 
     def await_site(self, name):
@@ -130,7 +132,7 @@ class SiteCase(unittest.TestCase):
         self.addCleanup(self._end)
 
     def _end(self):
-        if self._outcome is not None and not self._outcome.success:
+        if has_failed(self):
             print(self.host.logs(), flush=True)
         left, remains = self.host.remove()
         self.assertEqual((left, remains), ({}, []), "processes and namespaces left after uninstall")
@@ -182,8 +184,10 @@ class Procedure(SiteCase):
         port = self.service()
         data = os.urandom(3_000_000)
         self.assertEqual(exchange(port, data), data)
-        self.assertRegex(host.good("listener", "status", "-n", "east"), r"backend\s+Ready")
-        self.assertRegex(host.good("connector", "status", "-n", "west"), r"backend\s+Ready")
+        for noun, site in (("listener", "east"), ("connector", "west")):
+            wait_until(f"the {noun} to be Ready",
+                       lambda n=noun, s=site: re.search(r"backend\s+Ready", host.good(n, "status", "-n", s)),
+                       5, every=0.1)
         host.good("listener", "delete", "backend", "-n", "east")
         wait_until("the listener to be closed", lambda: self._refused(port), 5)
         host.good("link", "delete", rows[0][0], "-n", "east")
@@ -211,7 +215,7 @@ class Procedure(SiteCase):
         code, text = self.host.run("token", "issue", self.host.files / "t.yaml", "-n", "west")
         self.assertNotEqual(code, 0)
         self.assertRegex(text, r"link access")
-        self.host.good("site", "update", "west", "--enable-link-access", "-n", "west")
+        self.host.good("site", "update", "west", *Host.LINK_ACCESS, "-n", "west")
         wait_until("a token to be issued", lambda: self.host.run(
             "token", "issue", self.host.files / "t.yaml", "-n", "west")[0] == 0, 15, every=0.2)
         self.host.start_site("east")
