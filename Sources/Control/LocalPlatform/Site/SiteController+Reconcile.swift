@@ -46,9 +46,15 @@ extension SiteController {
         let advertised = host.advertised(setting: settings.advertiseHost, bindHost: settings.bindHost)
         let names = host.certificateHosts(extra: [advertised, settings.bindHost ?? ""])
         if var access = SiteReconciler.defaultRouterAccess(resources, hosts: names) {
+            access.roles = access.roles.filter { RouterAbilities.roles.contains($0.name) }
             if let bindHost = settings.bindHost { access.bindHost = bindHost }
             resources.append(access.resource)
         }
+        leftOut = [:]
+        for resource in resources { leftOut[resource.key] = RouterAbilities.fault(of: resource) }
+        for (key, text) in leftOut.sorted(by: { $0.key < $1.key }) { problems.append("\(key): \(text)") }
+        if let fault = leftOut[site.resource.key] { throw CertificateKeeper.Fault(description: fault) }
+        let usable = resources.filter { leftOut[$0.key] == nil }.map(RouterAbilities.reduced)
         let chosen = try choosePorts(site, settings: settings)
         try provideCertificates(site, names: names)
         let state = HostState(
@@ -57,8 +63,8 @@ extension SiteController {
             ports: chosen.access, certificateFolder: layout.runtimeCertificates,
             profiles: certificates.profiles(priorGenerations: SiteController.priorGenerations(site)),
             advertisedHosts: [advertised], activeSite: site.name)
-        linkEndpoints = accessEndpoints(site, ports: chosen.access, host: advertised)
-        let result = try SiteReconciler.reconcile(resources, host: state)
+        linkEndpoints = accessEndpoints(site, in: usable, ports: chosen.access, host: advertised)
+        let result = try SiteReconciler.reconcile(usable, host: state)
         for (key, text) in result.errors.sorted(by: { $0.key < $1.key }) { problems.append("\(key): \(text)") }
         reconciliation = result
         setManagementPort(chosen.management)
@@ -76,6 +82,10 @@ extension SiteController {
         defer { withExtendedLifetime(lock) {} }
         let reserved = PortBook.reserved(in: layout.home, except: layout.namespace)
         let isRunning = isRouterRunning
+        // Nobody else knows these two, so they may move when another program has taken them.
+        for purpose in [PortBook.Purpose.management, .health] where !isRunning {
+            if let port = ports.port(of: purpose), !PortBook.isFree(port, host: "127.0.0.1") { ports.forget(purpose) }
+        }
         let management = try ports.choose(.management, reserved: reserved) { PortBook.isFree($0, host: "127.0.0.1") }
         let health = try ports.choose(.health, reserved: reserved) { PortBook.isFree($0, host: "127.0.0.1") }
         var access: [String: Int] = [:]
@@ -106,7 +116,9 @@ extension SiteController {
     }
 
     /// Where other sites link to, as tokens say it: the roles as names, one group per router access.
-    private func accessEndpoints(_ site: Site, ports: [String: Int], host: String) -> [Endpoint] {
+    private func accessEndpoints(
+        _ site: Site, in resources: [Resource], ports: [String: Int], host: String
+    ) -> [Endpoint] {
         guard !site.edge else { return [] }
         let issuer = SiteController.issuer(site)
         var result: [Endpoint] = []

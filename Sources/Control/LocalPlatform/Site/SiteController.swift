@@ -54,6 +54,8 @@ package final class SiteController {
     private var managementPort: UInt16 = 0
     /// What the running process was started with.
     private var started: RouterConfiguration?
+    /// What an earlier controller wrote for a router that may still run.
+    private let earlier: RouterConfiguration?
     /// What the running process runs, as far as it is known.
     private var applied: RouterConfiguration?
     private var routerFault = ""
@@ -99,6 +101,7 @@ package final class SiteController {
                 remedy: "Nothing is to be done; to replace it, use \"skupper system stop -n \(layout.namespace)\" first")
         }
         self.lock = lock
+        earlier = try? RouterConfiguration.load(path: layout.routerConfiguration, environment: [:])
         ports = PortBook.load(layout.portsFile)
         certificates = CertificateKeeper(layout: layout)
         grants = GrantDesk(path: layout.grantsFile)
@@ -157,6 +160,8 @@ package final class SiteController {
             nextFullPass = now + SiteController.fullInterval
             stamps = store.inputStamps()
             reconcile()
+            // Before a router that ended is started again: it is to read the latest.
+            _ = writeConfiguration()
             isReportDue = true
             nextApply = 0
             nextObservation = 0
@@ -197,6 +202,8 @@ package final class SiteController {
             routerFault = "router \(how)" + (lines.isEmpty ? "" : ": \(lines)")
             log.warn("router (process \(pid)) \(how); starting it again in \(wait) ms; its log ends: \(lines)")
             routerIsGone()
+            // A port may have been taken meanwhile.
+            reconcileAt = 0
         case .failed(let text, let wait):
             routerFault = text
             log.warn("\(text); trying again in \(wait) ms")
@@ -229,22 +236,28 @@ package final class SiteController {
             return
         }
         nextApply = now + SiteController.busyInterval
-        let old = try? RouterConfiguration.load(path: layout.routerConfiguration, environment: [:])
-        do {
-            try Files.writeIfChanged(layout.routerConfiguration, text: desired.renderJSON(), mode: 0o640)
-        } catch {
-            applyFailed("\(error)")
-            return
-        }
+        guard writeConfiguration() else { return }
         guard let supervisor else {
-            startRouter(old: old, now: now)
+            startRouter(now: now)
             return
         }
         guard supervisor.process != nil else { return }
         change(to: desired, supervisor: supervisor, now: now)
     }
 
-    private func startRouter(old: RouterConfiguration?, now: Int64) {
+    /// Writes what the router reads when it starts; false if it cannot be written.
+    private func writeConfiguration() -> Bool {
+        guard let desired = reconciliation?.configuration else { return true }
+        do {
+            try Files.writeIfChanged(layout.routerConfiguration, text: desired.renderJSON(), mode: 0o640)
+            return true
+        } catch {
+            applyFailed("\(error)")
+            return false
+        }
+    }
+
+    private func startRouter(now: Int64) {
         let new = RouterSupervisor(
             command: ChildCommand(
                 executable: routerPath, arguments: ["-c", layout.routerConfiguration],
@@ -252,7 +265,7 @@ package final class SiteController {
             pidFile: layout.routerProcess)
         supervisor = new
         let event = new.start(now: now)
-        if case .takenOver = event { started = old ?? reconciliation?.configuration }
+        if case .takenOver = event { started = earlier ?? reconciliation?.configuration }
         routerEvent(event)
     }
 
@@ -394,7 +407,8 @@ package final class SiteController {
             remarks[site.key] = siteFault
         }
         do {
-            try publisher.publish(resources, statuses: statuses, remarks: remarks, now: WallClock.now)
+            try publisher.publish(
+                resources, statuses: statuses, remarks: remarks, leftOut: leftOut, now: WallClock.now)
         } catch {
             log.warn("statuses cannot be written: \(error)")
         }
@@ -413,6 +427,8 @@ package final class SiteController {
 
     /// Why the site as a whole cannot be brought up to date; empty if it can.
     var siteFault = ""
+    /// Resources that this version cannot serve, with the reason.
+    var leftOut: [ResourceKey: String] = [:]
     /// The site's id; empty before there is a site.
     var siteID = ""
     /// Where links of other sites go to; empty without link access.

@@ -24,9 +24,11 @@ struct StatusPublisher {
 
     /// Publishes all resources but Secrets; removes those that are no longer among them.
     ///
-    /// A remark takes the place of the message that the conditions give.
+    /// A remark takes the place of the message that the conditions give; what is left out is in error whatever
+    /// they say.
     mutating func publish(
-        _ resources: [Resource], statuses: [ResourceStatus], remarks: [ResourceKey: String], now: Int64
+        _ resources: [Resource], statuses: [ResourceStatus], remarks: [ResourceKey: String],
+        leftOut: [ResourceKey: String], now: Int64
     ) throws {
         let byKey = Dictionary(statuses.map { ($0.key, $0) }, uniquingKeysWith: { first, _ in first })
         var kept: Set<ResourceKey> = []
@@ -35,8 +37,10 @@ struct StatusPublisher {
             let key = current.key
             guard kept.insert(key).inserted else { continue }
             byKey[key]?.apply(to: &current, nowUnix: now)
-            if current.knownKind == .connector || current.knownKind == .site {
-                current.setStatus(.string(remarks[key] ?? current.aggregatedStatus().message), "message")
+            let summary = current.aggregatedStatus()
+            if current.status("conditions") != nil || leftOut[key] != nil {
+                current.setStatus(.string(leftOut[key] == nil ? summary.status : "Error"), "status")
+                current.setStatus(.string(leftOut[key] ?? remarks[key] ?? summary.message), "message")
             }
             guard current != published[key] else { continue }
             try store.put(current, in: .runtime)

@@ -1,0 +1,35 @@
+import SiteModel
+
+/// What resources may ask for that this version's router does not have yet. One unknown entity would keep the whole
+/// router from starting, so such resources are left out and say why.
+enum RouterAbilities {
+    /// Roles of router accesses that the router can listen for.
+    static let roles: Set<String> = ["inter-router", "normal"]
+
+    /// Why a resource is left out; nil if it need not be.
+    static func fault(of resource: Resource) -> String? {
+        if let listener = Listener(resource), !listener.tlsCredentials.isEmpty {
+            return "TLS towards clients is not built yet: remove tlsCredentials, or end TLS in front of the listener"
+        }
+        if let connector = Connector(resource), !connector.tlsCredentials.isEmpty {
+            return "TLS towards servers is not built yet: remove tlsCredentials"
+        }
+        if MultiKeyListener(resource) != nil {
+            return "listeners with several routing keys are not built yet: use a Listener for each key"
+        }
+        if let site = Site(resource), site.edge {
+            return "edge sites are not built yet: remove \"edge\" from the site"
+        }
+        if let access = RouterAccess(resource), !access.roles.contains(where: { roles.contains($0.name) }) {
+            return "it has only roles that are not built yet: use role inter-router"
+        }
+        return nil
+    }
+
+    /// The router access with the roles that the router has.
+    static func reduced(_ resource: Resource) -> Resource {
+        guard var access = RouterAccess(resource) else { return resource }
+        access.roles = access.roles.filter { roles.contains($0.name) }
+        return access.resource
+    }
+}
