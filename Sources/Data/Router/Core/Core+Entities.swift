@@ -276,7 +276,9 @@ extension Core {
 
     /// The address to bind for a host; empty = every IPv4 and IPv6 address.
     static func bindAddress(host: String, port: UInt16) -> SocketAddress? {
-        if host.isEmpty || host == "*" { return SocketAddress(literal: "0.0.0.0", port: port) }
+        if host.isEmpty || host == "*" {
+            return SocketAddress(literal: Sockets.hasIPv6 ? "::" : "0.0.0.0", port: port)
+        }
         if let literal = SocketAddress(literal: host, port: port) { return literal }
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
@@ -382,25 +384,24 @@ extension Core {
         }
     }
 
-    /// A port that is taken now may be free later: the table is looked at again in a second.
-    private func retryListenersLater() { retryListenersAt = now + 1000 }
+    /// A port that is taken now may be free soon: the table is looked at again.
+    private func retryListenersLater() { retryListenersAt = now + 200 }
 
     /// Binds one socket for each loop; all or none.
     private func open(_ state: inout TCPListenerState, _ target: TCPListenerTarget) {
+        // The loops' sockets share the port with each other only: a first one that does not share tells whether another
+        // program, perhaps another router of this user, has it.
+        switch Sockets.listen(target.socketAddress, backlog: 1, shared: false) {
+        case .success(let descriptor): close(descriptor)
+        case .failure(let failure): return cannotOpen(&state, target, failure)
+        }
         var descriptors: [Int32] = []
         for _ in workers {
             switch Sockets.listen(target.socketAddress, backlog: target.backlog, shared: true) {
             case .success(let descriptor): descriptors.append(descriptor)
             case .failure(let failure):
                 for descriptor in descriptors { close(descriptor) }
-                let text = "cannot listen on \(target.socketAddress.text): \(failure.text)"
-                if state.message != text {
-                    Log.write(
-                        .tcp, .error,
-                        "listener \(target.name): \(text); stop the program that has the port or choose another")
-                }
-                state.message = text
-                return retryListenersLater()
+                return cannotOpen(&state, target, failure)
             }
         }
         for (worker, descriptor) in zip(workers, descriptors) {
@@ -410,5 +411,16 @@ extension Core {
         state.message = ""
         Log.write(
             .tcp, .info, "listener \(target.name): open on \(target.socketAddress.text) for address \(target.address)")
+    }
+
+    private func cannotOpen(_ state: inout TCPListenerState, _ target: TCPListenerTarget, _ failure: SocketFailure) {
+        let text = "cannot listen on \(target.socketAddress.text): \(failure.text)"
+        if state.message != text {
+            Log.write(
+                .tcp, .error,
+                "listener \(target.name): \(text); stop the program that has the port or choose another")
+        }
+        state.message = text
+        retryListenersLater()
     }
 }

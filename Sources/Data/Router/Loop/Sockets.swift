@@ -39,12 +39,22 @@ struct SocketAddress: Hashable, Sendable {
         let port = storage.withUnsafeBytes { UInt16(bigEndian: $0.loadUnaligned(fromByteOffset: 2, as: UInt16.self)) }
         withSockaddr { address, _ in _ = uv_ip_name(address, &buffer, 64) }
         let host = String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        // An IPv4 peer of a socket that takes both kinds.
+        if host.utf8.starts(with: "::ffff:".utf8) { return "\(host.dropFirst(7)):\(port)" }
         return family == AF_INET6 ? "[\(host)]:\(port)" : "\(host):\(port)"
     }
 }
 
 /// Thin wrappers over the socket calls the loops make; every call is non-blocking.
 enum Sockets {
+    /// The system can bind IPv6 addresses.
+    static let hasIPv6: Bool = {
+        guard let address = SocketAddress(literal: "::", port: 0) else { return false }
+        guard case .success(let descriptor) = listen(address, backlog: 1, shared: false) else { return false }
+        close(descriptor)
+        return true
+    }()
+
     /// The text of an errno, without its number.
     static func text(_ code: Int32) -> String { String(cString: strerror(code)).lowercased() }
 
@@ -53,6 +63,8 @@ enum Sockets {
         let descriptor = socket(address.family, Int32(SOCK_STREAM.rawValue) | nonBlocking, 0)
         guard descriptor >= 0 else { return .failure(SocketFailure(operation: "socket", code: errno)) }
         set(descriptor, SOL_SOCKET, SO_REUSEADDR, 1)
+        // "::" takes IPv4 as well, whatever the system's default.
+        if address.family == AF_INET6 { set(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, 0) }
         if shared { set(descriptor, SOL_SOCKET, SO_REUSEPORT, 1) }
         let bound = address.withSockaddr { bind(descriptor, $0, $1) }
         guard bound == 0, Glibc.listen(descriptor, backlog > 0 ? backlog : 4096) == 0 else {
