@@ -118,7 +118,8 @@ package final class ManagementClient {
         } catch let error as BlockingStream.Failure {
             switch error {
             case .timedOut: throw .timeout(address: "\(address)", waitingFor: machine.waitingFor)
-            case .ended: throw .closed(address: "\(address)", reason: "end of stream while waiting for \(machine.waitingFor)")
+            case .ended:
+                throw .closed(address: "\(address)", reason: "end of stream while waiting for \(machine.waitingFor)")
             case .failed(let reason): throw .closed(address: "\(address)", reason: reason)
             }
         } catch {

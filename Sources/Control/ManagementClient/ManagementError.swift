@@ -16,7 +16,8 @@ package enum ManagementError: Error, Hashable, Sendable, CustomStringConvertible
         case .unreachable(let address, let reason):
             "cannot reach the router's management at \(address): \(reason); check that the router runs"
         case .timeout(let address, let waitingFor):
-            "the router at \(address) did not answer in time, waiting for \(waitingFor); it may be overloaded or stopped"
+            "the router at \(address) did not answer in time, waiting for \(waitingFor); it may be overloaded or "
+                + "stopped"
         case .closed(let address, let reason):
             "the router at \(address) closed the management connection: \(reason); see the router's log"
         case .protocolViolation(let address, let detail):

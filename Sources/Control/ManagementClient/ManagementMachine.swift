@@ -292,7 +292,8 @@ struct ManagementMachine {
             sndSettleMode: 2, rcvSettleMode: 0, source: Source(dynamic: true), target: Target(),
             initialDeliveryCount: nil, maxMessageSize: nil, properties: [])
         output += encodeFrame(channel: 0) { receiver.encode(into: &$0) }
-        for (handle, address) in [(ManagementMachine.agentHandle, "$management"), (ManagementMachine.relayHandle, nil)] {
+        for (handle, address) in [(ManagementMachine.agentHandle, "$management"), (ManagementMachine.relayHandle, nil)]
+        {
             let sender = Attach(
                 name: "\(containerID)-\(address == nil ? "relay" : "requests")", handle: handle, role: .sender,
                 sndSettleMode: 2, rcvSettleMode: 0, source: Source(), target: Target(address: address),
@@ -368,7 +369,8 @@ struct ManagementMachine {
                 unsettled[delivery] = nil
                 switch disposition.state {
                 case .released?, .modified?: reply(number, 404, "the agent cannot be reached now")
-                case .rejected(let error)?: reply(number, 400, "the request was rejected" + ManagementMachine.text(error))
+                case .rejected(let error)?:
+                    reply(number, 400, "the request was rejected" + ManagementMachine.text(error))
                 default: break
                 }
             }
@@ -377,7 +379,8 @@ struct ManagementMachine {
         }
         if !disposition.settled {
             let answer = Disposition(
-                role: .sender, first: disposition.first, last: disposition.last, settled: true, state: disposition.state)
+                role: .sender, first: disposition.first, last: disposition.last, settled: true, state: disposition.state
+            )
             output += encodeFrame(channel: 0) { answer.encode(into: &$0) }
         }
     }
@@ -437,7 +440,9 @@ struct ManagementMachine {
 
     private mutating func flush(_ handle: UInt32) {
         guard var sender = senders[handle], sender.isAttached else { return }
-        while sender.credit > 0, let next = sender.waiting.first, transfer(next.message, number: next.number, on: handle) {
+        while sender.credit > 0, let next = sender.waiting.first,
+            transfer(next.message, number: next.number, on: handle)
+        {
             sender.waiting.removeFirst()
             sender.credit -= 1
             sender.deliveryCount = sender.deliveryCount &+ 1

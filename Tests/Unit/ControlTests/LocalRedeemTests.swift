@@ -38,7 +38,9 @@ import Testing
         #expect { try redeemer.redeem(file: home.path) } throws: { "\($0)".contains("is a directory") }
         expect(try fault(home, "a: ["), "is not YAML")
         expect(try fault(home, ""), "does not hold an AccessToken", "empty")
-        expect(try fault(home, "kind: Link\napiVersion: skupper.io/v2alpha1\nmetadata: {name: x}\n"), "holds Link", "system apply")
+        expect(
+            try fault(home, "kind: Link\napiVersion: skupper.io/v2alpha1\nmetadata: {name: x}\n"), "holds Link",
+            "system apply")
         expect(try fault(home, "kind: ConfigMap\n"), "holds ConfigMap")
         for field in ["url", "code", "ca"] {
             let text = LocalRedeemTests.good.replacingOccurrences(of: "\(field):", with: "x\(field):")
@@ -74,7 +76,9 @@ import Testing
                 try #require(secret.textValue("tls.crt")), by: try #require(secret.textValue("ca.crt"))))
         #expect(site.grants.grants.map(\.redemptions) == [1])
         // Again: the link is there, and nothing is asked of the server.
-        #expect { try TokenRedeemer(store: store).redeem(file: path) } throws: { "\($0)".contains("already has a link") }
+        #expect { try TokenRedeemer(store: store).redeem(file: path) } throws: {
+            "\($0)".contains("already has a link")
+        }
         // From elsewhere: used up.
         #expect { try TokenRedeemer(store: home.store("north")).redeem(file: path) } throws: {
             "\($0)".contains("has been used up")
@@ -134,7 +138,8 @@ import Testing
         let counter = Counter()
         let redeemer = TokenRedeemer(store: try home.store()) { _ in
             counter.next() < 2
-                ? RedeemReply(status: 503, body: "Internal error\n") : RedeemReply(status: 404, body: "No such access granted\n")
+                ? RedeemReply(status: 503, body: "Internal error\n")
+                : RedeemReply(status: 404, body: "No such access granted\n")
         }
         var token = AccessToken(name: "t")
         (token.url, token.code, token.ca) = ("https://h/x", "c", "p")
@@ -143,7 +148,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "", "kind: Secret\napiVersion: v1\nmetadata: {name: t}\n", "<html>", "a: [", "kind: Link\nmetadata: {name: t}\n",
+        "", "kind: Secret\napiVersion: v1\nmetadata: {name: t}\n", "<html>", "a: [",
+        "kind: Link\nmetadata: {name: t}\n",
     ])
     func anAnswerThatCannotBeUsedWritesNothing(_ body: String) throws {
         let home = try TemporaryHome()

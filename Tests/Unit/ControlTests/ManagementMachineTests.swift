@@ -47,7 +47,9 @@ import Testing
         let number = script.machine.send(
             ManagementRequest(
                 operation: "CREATE", type: "io.skupper.router.tcpListener", name: "listener/db",
-                body: .map(["port": .string("5432"), "cost": .integer(3), "big": .integer(1 << 40), "on": .boolean(true)])))
+                body: .map([
+                    "port": .string("5432"), "cost": .integer(3), "big": .integer(1 << 40), "on": .boolean(true),
+                ])))
         let found = try script.sentMessages().first
         let sent = try #require(found)
         #expect(sent.handle == 1)
@@ -59,7 +61,9 @@ import Testing
             #expect(head.properties?.replyTo == "amqp:/_topo/0/r/temp.1")
             // Batch queries of Skupper insist on ulong; ours are so too.
             #expect(head.properties?.correlationID == .ulong(number))
-            let properties = head.applicationProperties.map { "\($0.key.stringValue ?? "")=\($0.value.stringValue ?? "")" }
+            let properties = head.applicationProperties.map {
+                "\($0.key.stringValue ?? "")=\($0.value.stringValue ?? "")"
+            }
             #expect(properties == ["operation=CREATE", "type=io.skupper.router.tcpListener", "name=listener/db"])
             var reader = ByteReader(UnsafeRawBufferPointer(rebasing: buffer[head.bodyOffset...]))
             guard case .described(_, let body) = try AMQPValue.decode(from: &reader) else {
@@ -195,7 +199,8 @@ import Testing
             Close(error: AMQPError(condition: "amqp:unauthorized-access", description: "no")).encode(into: &$0)
         }
         let text = failure(
-            saslHeader + ManagementScript.mechanisms + ManagementScript.outcome + amqpHeader + ManagementScript.open + close)
+            saslHeader + ManagementScript.mechanisms + ManagementScript.outcome + amqpHeader + ManagementScript.open
+                + close)
         #expect(text.contains("closed the management connection") && text.contains("amqp:unauthorized-access: no"))
         #expect(failure(ManagementScript.setUp()) == "none")
     }

@@ -19,7 +19,9 @@ struct ManagementScript {
     }
 
     /// The answer to an attach; the router's handles are not ours.
-    static func attach(_ name: String, handle: UInt32, isReplies: Bool = false, target: Target? = Target(address: "x")) -> [UInt8] {
+    static func attach(_ name: String, handle: UInt32, isReplies: Bool = false, target: Target? = Target(address: "x"))
+        -> [UInt8]
+    {
         encodeFrame(channel: 0) {
             Attach(
                 name: name, handle: handle, role: isReplies ? .sender : .receiver, sndSettleMode: 2, rcvSettleMode: 0,
@@ -30,7 +32,8 @@ struct ManagementScript {
         }
     }
 
-    static func credit(_ count: UInt32, handle: UInt32, deliveryCount: UInt32 = 0, nextIncoming: UInt32 = 0) -> [UInt8] {
+    static func credit(_ count: UInt32, handle: UInt32, deliveryCount: UInt32 = 0, nextIncoming: UInt32 = 0) -> [UInt8]
+    {
         encodeFrame(channel: 0) {
             var flow = Flow(nextIncomingID: nextIncoming, incomingWindow: 1000, nextOutgoingID: 7, outgoingWindow: 1000)
             flow.handle = handle

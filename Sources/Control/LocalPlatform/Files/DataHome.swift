@@ -77,7 +77,9 @@ package struct NamespaceLayout: Hashable, Sendable {
     package static func isValid(_ name: String) -> Bool {
         let letters = Array(name.utf8)
         guard (1...63).contains(letters.count) else { return false }
-        func isAlphanumeric(_ letter: UInt8) -> Bool { (0x61...0x7a).contains(letter) || (0x30...0x39).contains(letter) }
+        func isAlphanumeric(_ letter: UInt8) -> Bool {
+            (0x61...0x7a).contains(letter) || (0x30...0x39).contains(letter)
+        }
         return letters.allSatisfy { isAlphanumeric($0) || $0 == UInt8(ascii: "-") } && isAlphanumeric(letters[0])
             && isAlphanumeric(letters[letters.count - 1])
     }

@@ -101,7 +101,9 @@ package struct CertificateKeeper {
                 try Files.remove("\(folder)/\(key)")
                 continue
             }
-            if key == "tls.crt", let content = try? CertificateInspection(pem: text), !content.isValid(atUnix: WallClock.now) {
+            if key == "tls.crt", let content = try? CertificateInspection(pem: text),
+                !content.isValid(atUnix: WallClock.now)
+            {
                 notes.append("the certificate of Secret \(secret.name) has expired")
             }
             try Files.writeIfChanged("\(folder)/\(key)", text: text, mode: mode)

@@ -113,7 +113,8 @@ final class GrantDesk {
             for entry in entries { faults[entry.name] = "The grant cannot be kept: \(error)" }
         }
         for record in server.takeRecords() {
-            log.note("grant \(record.grant.isEmpty ? "unknown" : record.grant): \(record.peer): \(record.status) \(record.text)")
+            let name = record.grant.isEmpty ? "unknown" : record.grant
+            log.note("grant \(name): \(record.peer): \(record.status) \(record.text)")
         }
     }
 

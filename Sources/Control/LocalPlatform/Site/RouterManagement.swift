@@ -130,7 +130,8 @@ final class RouterManagement {
         let place = "\(row["host"]?.text ?? ""):\(row["port"]?.scalarText ?? "")"
         let role = row["role"]?.text ?? ""
         let connection = connections.first { other in
-            guard other["dir"]?.text == "out", other["role"]?.text == role, other["operStatus"]?.text != "closing" else {
+            guard other["dir"]?.text == "out", other["role"]?.text == role, other["operStatus"]?.text != "closing"
+            else {
                 return false
             }
             return other["name"]?.text == name || other["name"]?.text == "connection/\(place)"

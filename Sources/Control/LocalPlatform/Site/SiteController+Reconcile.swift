@@ -90,7 +90,8 @@ extension SiteController {
         let health = try ports.choose(.health, reserved: reserved) { PortBook.isFree($0, host: "127.0.0.1") }
         var access: [String: Int] = [:]
         for item in resources.compactMap({ RouterAccess($0) }) {
-            let isDefault = item.name == site.name && (try? store.get(.routerAccess, item.name, in: .input)) ?? nil == nil
+            let isDefault =
+                item.name == site.name && (try? store.get(.routerAccess, item.name, in: .input)) ?? nil == nil
             for role in item.roles where role.name != "normal" {
                 let purpose = PortBook.Purpose.access(item.name, role: role.name)
                 let given = role.name == "edge" ? settings.edgePort : settings.port
@@ -191,7 +192,7 @@ extension SiteController {
                 profile: need.profile, commonName: access?.name ?? need.profile, hosts: hosts, by: authority, now: now)
         case .link:
             // Only the other site can make it.
-            _ = try certificates.takeBrought(need.profile) 
+            _ = try certificates.takeBrought(need.profile)
         case .listener, .connector, .connectorAuthority:
             let authority = try certificates.authority(
                 CertificateKeeper.serviceAuthority, commonName: CertificateKeeper.serviceAuthority, now: now)
@@ -235,7 +236,8 @@ extension SiteController {
             at: GrantDesk.Place(
                 bindHost: settings.bindHost ?? "", port: port, urlHost: advertised, identity: identity,
                 authorityPEM: authority.certificatePEM),
-            issuing: GrantServer.Issuing(authority: try siteAuthority(site, now: now), endpoints: linkEndpoints), log: log)
+            issuing: GrantServer.Issuing(authority: try siteAuthority(site, now: now), endpoints: linkEndpoints),
+            log: log)
         // A port that another program has taken is given up, unless tokens for it are abroad.
         if !grants.serverFault.isEmpty, settings.grantPort == nil, !grants.hasLiveGrants(now: now) {
             ports.forget(.grants)

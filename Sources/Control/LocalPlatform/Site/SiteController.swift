@@ -98,7 +98,8 @@ package final class SiteController {
             throw LocalError(
                 what: "a controller runs already for namespace \(layout.namespace)",
                 cause: "\(owner) holds \(layout.controllerLock)",
-                remedy: "Nothing is to be done; to replace it, use \"skupper system stop -n \(layout.namespace)\" first")
+                remedy: "Nothing is to be done; to replace it, use \"skupper system stop -n \(layout.namespace)\" first"
+            )
         }
         self.lock = lock
         earlier = try? RouterConfiguration.load(path: layout.routerConfiguration, environment: [:])
@@ -347,7 +348,9 @@ package final class SiteController {
             seen.links[name]?.lastError = lastLinkErrors[name] ?? ""
         }
         for index in seen.routers.indices { seen.routers[index].metadata = scan.metadata[seen.routers[index].id] ?? "" }
-        for (key, count) in scan.listeners { seen.addresses[key, default: AddressObservation()].remoteListeners = count }
+        for (key, count) in scan.listeners {
+            seen.addresses[key, default: AddressObservation()].remoteListeners = count
+        }
         observation = seen
     }
 
@@ -359,7 +362,9 @@ package final class SiteController {
         }
         let own = reconciliation?.configuration.router[string: "id"] ?? ""
         let ids = observation.routers.map(\.id)
-        if scanWorker == nil, observation.isRunning, now >= nextScan || ids.contains(where: { $0 != own && scan.metadata[$0] == nil }) && now >= nextScan - 2_500 {
+        if scanWorker == nil, observation.isRunning,
+            now >= nextScan || ids.contains(where: { $0 != own && scan.metadata[$0] == nil }) && now >= nextScan - 2_500
+        {
             nextScan = now + SiteController.scanInterval
             if ids.contains(where: { $0 != own }) {
                 let address = managementAddress
@@ -378,7 +383,9 @@ package final class SiteController {
             if targets.isEmpty { probeFaults = [:] } else { probeWorker = SiteController.probe(targets) }
         }
         let subject = siteID.isEmpty ? layout.namespace : siteID
-        if tokens.tend(resources.compactMap { AccessToken($0) }, subject: subject, now: now, log: log) { reconcileAt = 0 }
+        if tokens.tend(resources.compactMap { AccessToken($0) }, subject: subject, now: now, log: log) {
+            reconcileAt = 0
+        }
     }
 
     private static func probe(_ targets: [Connector]) -> Worker<[ResourceKey: String]> {

@@ -170,7 +170,8 @@ package struct LocalSystem: Sendable {
         causes += BoundedLog(path: layout.routerLog).lastLines(3)
         return LocalError(
             what: "namespace \(layout.namespace) \(what) (waited up to \(timeoutSeconds) s)",
-            cause: causes.isEmpty ? "its controller wrote nothing" : "its logs end with \(causes.joined(separator: " | "))",
+            cause: causes.isEmpty
+                ? "its controller wrote nothing" : "its logs end with \(causes.joined(separator: " | "))",
             remedy: "Remove the cause; the logs are \(layout.controllerLog) and \(layout.routerLog)")
     }
 }

@@ -17,7 +17,9 @@ struct SystemdUnit: Sendable {
     init(layout: NamespaceLayout) {
         name = "skupper-\(layout.namespace).service"
         isUserUnit = geteuid() != 0
-        func value(_ name: String) -> String? { getenv(name).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 } }
+        func value(_ name: String) -> String? {
+            getenv(name).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
+        }
         folder =
             isUserUnit
             ? (value("XDG_CONFIG_HOME") ?? (value("HOME") ?? "/root") + "/.config") + "/systemd/user"

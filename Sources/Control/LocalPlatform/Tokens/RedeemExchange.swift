@@ -50,7 +50,9 @@ enum RefusalReason: String, Sendable, CaseIterable {
     /// The reason in a body; nil if there is none.
     init?(body: String) {
         let prefix = "\(RefusalReason.header): "
-        guard let line = body.split(separator: "\n").dropFirst().first(where: { $0.hasPrefix(prefix) }) else { return nil }
+        guard let line = body.split(separator: "\n").dropFirst().first(where: { $0.hasPrefix(prefix) }) else {
+            return nil
+        }
         self.init(rawValue: String(line.dropFirst(prefix.count)))
     }
 }
@@ -115,7 +117,8 @@ struct RedeemFailure: Hashable, Sendable {
             self.init(
                 error: LocalError(
                     what: "the issuing site is busy (\(at) says: \(answer))",
-                    cause: "too many attempts in a short time, or it is just starting", remedy: "Try again in a minute"),
+                    cause: "too many attempts in a short time, or it is just starting",
+                    remedy: "Try again in a minute"),
                 isTemporary: true)
         default:
             self = .definite(
