@@ -276,7 +276,7 @@ class Tokens(SiteCase):
         # None of the refusals has used the token up.
         self.host.good(*self.redeem(token))
         self.host.await_link("east")
-        self.assert_refused(r"used", *self.redeem(token))
+        self.assert_refused(r"redeemed here before", *self.redeem(token))
         self.assertTrue(other.exists())
 
     def _with_another_authority(self, token):
