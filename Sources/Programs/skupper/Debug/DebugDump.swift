@@ -12,7 +12,7 @@ struct DebugDump: Command {
                 Write an archive with the resources, the state, the logs and the certificates of the namespace.
                 Private keys, codes and passwords are left out.
                 """,
-            example: "skupper debug dump -n west\nskupper debug dump /tmp/fault -n west")
+            example: "skupper debug dump -n west\nskupper debug dump ./fault -n west")
     }
 
     private let invocation: Invocation
