@@ -34,6 +34,9 @@ final class TCPStream: DeliveryEnd {
     private var octetsRead: UInt64 = 0
     private var octetsAcknowledged: UInt64 = 0
     private var isPaused = false
+    /// Listener side: the reply stream has arrived. Before that nothing is read from the client: skrouterd's connector
+    /// loses octets of a stream that comes and ends while it is still connecting.
+    private var isAnswered = false
 
     // Network to socket
     private var source: DeliveryEnd?
@@ -130,6 +133,8 @@ final class TCPStream: DeliveryEnd {
     func attach(source: DeliveryEnd) -> Bool {
         guard !isClosed, self.source == nil, !isSourceFinished else { return false }
         self.source = source
+        isAnswered = true
+        updateWatch()
         return true
     }
 
@@ -183,9 +188,11 @@ final class TCPStream: DeliveryEnd {
         closeIfDone()
     }
 
+    private var mayRead: Bool { if case .listener = side { isAnswered } else { true } }
+
     private func updateWatch() {
         guard isConnected else { return }
-        let wantsRead = !isOutFinished && !isPaused && windowRoom > 0 && out != nil
+        let wantsRead = mayRead && !isOutFinished && !isPaused && windowRoom > 0 && out != nil
         poll?.watch(read: wantsRead, write: !queue.isEmpty)
     }
 
