@@ -38,7 +38,7 @@ extension AMQPConnection {
         if streamingLinksAttaching < waitingStreams.count - waitingHead { attachStreamingLink() }
     }
 
-    private func attachStreamingLink() {
+    func attachStreamingLink() {
         let session = streamingSession ?? beginSession(.streaming)
         streamingSession = session
         streamingLinksAttaching += 1
@@ -304,8 +304,16 @@ extension Session {
         for delivery in waiting { delivery.linkLost() }
         let leaving = outgoing.values.filter { $0.link === link }
         for delivery in leaving { delivery.linkLost() }
+        // A pre-settled delivery in progress stands in no table but on its link.
+        link.sending?.linkLost()
+        link.sending = nil
+        // Complete ones as well: what their consumer still decides has no link to travel on.
         let arriving = incoming.values.filter { $0.link === link }
-        for delivery in arriving where !delivery.isComplete { delivery.linkLost() }
+        for delivery in arriving {
+            incoming[delivery.id] = nil
+            delivery.linkLost()
+        }
+        connection.dataSenders.removeAll { $0 === link }
     }
 }
 

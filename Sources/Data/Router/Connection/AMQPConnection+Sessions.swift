@@ -75,13 +75,20 @@ extension AMQPConnection {
             sessionsByRemoteChannel[Int(remote)] = nil
         }
         if Int(session.localChannel) < sessions.count { sessions[Int(session.localChannel)] = nil }
-        if streamingSession === session { streamingSession = nil }
-        if endpointSession === session { endpointSession = nil }
-        idleStreamingLinks.removeAll { $0.session === session }
         session.endDeliveries()
         if session.purpose == .control || controlSender?.session === session || controlReceiver?.session === session {
             close("peer ended the control session")
         }
+    }
+
+    /// A session is over: no new stream may start on it. Streams that waited for its links get links elsewhere.
+    func forget(_ session: Session) {
+        if endpointSession === session { endpointSession = nil }
+        guard streamingSession === session else { return }
+        streamingSession = nil
+        idleStreamingLinks = []
+        streamingLinksAttaching = 0
+        if phase == .frames, machine.state == .opened, waitingHead < waitingStreams.count { attachStreamingLink() }
     }
 
     func resumeIfPossible() {

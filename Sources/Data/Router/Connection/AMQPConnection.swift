@@ -256,9 +256,12 @@ extension Session {
             link.receiving = nil
             for delivery in link.waiting { delivery.linkLost() }
             link.waiting = []
+            link.sending?.linkLost()
             link.sending = nil
+            connection.dataSenders.removeAll { $0 === link }
             connection.worker.linkGone(link, connection: connection)
         }
         for (_, delivery) in leaving { delivery.linkLost() }
+        connection.forget(self)
     }
 }

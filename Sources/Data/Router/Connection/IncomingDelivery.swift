@@ -45,6 +45,9 @@ extension AMQPConnection {
         if let format = transfer.messageFormat, format != 0 {
             throw EndpointError(.link, "amqp:not-implemented", "message-format \(format)")
         }
+        guard link.session.incoming[id] == nil else {
+            throw EndpointError(.session, "amqp:session:invalid-field", "delivery-id \(id) is still unsettled")
+        }
         try link.machine.deliveryReceived()
         link.statistics.deliveries += 1
         let delivery = IncomingDelivery(connection: self, link: link, id: id)
@@ -247,6 +250,7 @@ final class IncomingDelivery: DeliveryEnd {
     }
 
     private func done() {
+        guard !isDone else { return }
         isDone = true
         consumer = nil
         link.session.incoming[id] = nil

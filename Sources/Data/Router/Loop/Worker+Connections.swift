@@ -27,11 +27,24 @@ final class AMQPAcceptor: EventTarget {
 
     func close() { poll.take()?.close() }
 
+    /// After a pause for want of descriptors.
+    func resume() { poll?.watch(read: true, write: false) }
+
     override func socketReady(readable: Bool, writable: Bool, failed: Bool) {
         for _ in 0..<16 {
             guard let listener = poll?.descriptor else { return }
             let descriptor = Sockets.accept(listener)
-            if descriptor < 0 { return }
+            if descriptor < 0 {
+                if errno == EMFILE || errno == ENFILE {
+                    Log.write(
+                        .connectionManager, .error,
+                        "listener \(settings.entity): cannot accept: \(Sockets.text(errno)); "
+                            + "raise the limit of open files (ulimit -n)")
+                    poll?.watch(read: false, write: false)
+                    worker.pauseAccepting(self)
+                }
+                return
+            }
             let owner = worker.peers[next % worker.peers.count]
             next += 1
             let settings = settings

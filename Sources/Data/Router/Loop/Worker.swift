@@ -57,6 +57,7 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     var listenerSockets: [String: TCPListenerSocket] = [:]
     var acceptors: [String: AMQPAcceptor] = [:]
     private var pausedListeners: [TCPListenerSocket] = []
+    private var pausedAcceptors: [AMQPAcceptor] = []
     private var nextBridge: UInt64
     private var nextLink: UInt64
     private var random = SystemRandomNumberGenerator()
@@ -109,6 +110,8 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         for connection in Array(connections.values) { connection.tick(now: now) }
         for listener in pausedListeners { listener.resume() }
         pausedListeners = []
+        for acceptor in pausedAcceptors { acceptor.resume() }
+        pausedAcceptors = []
         tickCount += 1
         if tickCount % 120 == 0 {
             for connection in connections.values { connection.trimStreamingLinks(keep: 128, atMost: 64) }
@@ -249,6 +252,8 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     func cutStreams(where matches: (TCPStream.Side) -> Bool) {
         for case let stream? in streams where matches(stream.side) { stream.cut() }
     }
+
+    func pauseAccepting(_ acceptor: AMQPAcceptor) { pausedAcceptors.append(acceptor) }
 
     func pauseAccepting(_ listener: TCPListenerSocket) {
         listener.pause()

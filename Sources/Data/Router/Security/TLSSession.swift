@@ -79,6 +79,7 @@ final class TLSSession {
 
     /// Decrypts into `buffer`.
     func read(into buffer: UnsafeMutableRawPointer, _ capacity: Int) -> ReadResult {
+        ERR_clear_error()  // another session's leftovers must not be taken for a failure of this one
         let count = SSL_read(ssl, buffer, Int32(capacity))
         if count > 0 { return .bytes(Int(count)) }
         let code = SSL_get_error(ssl, count)

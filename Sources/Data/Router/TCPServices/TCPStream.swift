@@ -66,6 +66,12 @@ final class TCPStream: DeliveryEnd {
 
     /// Listener side: takes over an accepted socket whose octets go to `out`.
     func accepted(_ descriptor: Int32, out: DeliveryEnd) {
+        if isClosed {
+            // The far end failed before it could be handed to us.
+            Sockets.resetOnClose(descriptor)
+            Glibc.close(descriptor)
+            return
+        }
         guard let poll = SocketPoll(loop: worker.loop, descriptor: descriptor, target: self) else {
             Glibc.close(descriptor)
             out.abort()
