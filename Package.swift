@@ -41,16 +41,17 @@ let package = Package(
         system("CLibyaml", pkgConfig: "yaml-0.1", apt: "libyaml-dev"),
         system("CLibcurl", pkgConfig: "libcurl", apt: "libcurl4-openssl-dev"),
         system("CJansson", pkgConfig: "jansson", apt: "libjansson-dev"),
+        module("Threading", in: "System"),
         // Data: the way of a byte
         module("AMQPCodec", in: "Data"),
         module("AMQPEndpoints", in: "Data", ["AMQPCodec"]),
         module("LinkStateRouting", in: "Data", ["AMQPCodec"]),
-        module("HTTPServer", in: "Data", ["CLibevent", "COpenSSL"]),
+        module("HTTPServer", in: "Data", ["CLibevent", "COpenSSL", "Threading"]),
         module(
             "Router", in: "Data",
             [
                 "AMQPCodec", "AMQPEndpoints", "LinkStateRouting", "RouterConfig", "HTTPServer", "CLibuv",
-                "COpenSSL",
+                "COpenSSL", "Threading",
             ]),
         // Contract: what control may say to data
         module("RouterConfig", in: "Contract", ["CJansson"]),
@@ -64,7 +65,7 @@ let package = Package(
             "LocalPlatform", in: "Control",
             [
                 "SiteModel", "SiteTrust", "SiteReconciler", "ControlIO", "ManagementClient", "HTTPServer",
-                "RouterConfig",
+                "RouterConfig", "Threading",
             ]),
         // Programs: parse, assemble, run
         program("skupper-router", ["Router", "RouterConfig"]),

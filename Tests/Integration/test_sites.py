@@ -360,6 +360,7 @@ class Failures(SiteCase):
             receive_exactly(held, 4)
             for pid in self.host.controller_pids():
                 os.kill(pid, signal.SIGKILL)
+            wait_until("the controllers to be gone", lambda: not self.host.controller_pids(), 10)
             held.sendall(b"more")
             self.assertEqual(receive_exactly(held, 4), b"more")
             self.await_echo(port)

@@ -1,6 +1,6 @@
 import CLibevent
 import Glibc
-import Synchronization
+import Threading
 
 /// An HTTP/1.1 server with a thread of its own, over TCP or TLS.
 ///
@@ -11,7 +11,7 @@ package final class HTTPServer: Sendable {
     package let port: UInt16
 
     private let loop: ServerLoop
-    private let thread: Mutex<pthread_t?>
+    private let thread: Locked<pthread_t?>
 
     /// Binds `host` (empty for every address) and `port` (0 for any free one) and starts to serve.
     ///
@@ -23,7 +23,7 @@ package final class HTTPServer: Sendable {
         let socket = try ListeningSocket(host: host, port: port)
         self.port = socket.port
         loop = try ServerLoop(socket: socket, tls: tls, limits: limits, handler: handler)
-        thread = Mutex(try loop.start())
+        thread = Locked(try loop.start())
     }
 
     deinit {

@@ -1,6 +1,6 @@
 import CLibevent
 import Glibc
-import Synchronization
+import Threading
 
 /// The libevent side of a server: event base, HTTP machine and callbacks.
 ///
@@ -16,8 +16,8 @@ final class ServerLoop: @unchecked Sendable {
     private let limits: HTTPLimits
     private let handler: @Sendable (HTTPRequest) -> HTTPResponse
     /// Nil for a server in clear text, for ever; replaced by any thread.
-    private let tls: Mutex<TLSContext?>
-    private let isEnded = Mutex(false)
+    private let tls: Locked<TLSContext?>
+    private let isEnded = Locked(false)
     /// Events of the base when there is no connection.
     private var idleEvents: Int32 = 0
 
@@ -55,7 +55,7 @@ final class ServerLoop: @unchecked Sendable {
         self.stopEvent = stopEvent
         self.limits = limits
         self.handler = handler
-        tls = Mutex(tlsContext)
+        tls = Locked(tlsContext)
         configure()
     }
 

@@ -1,9 +1,9 @@
 import Glibc
-import Synchronization
+import Threading
 
 /// A piece of work on a thread of its own, whose result is fetched by whoever started it.
 package final class Worker<Result: Sendable>: Sendable {
-    private let result = Mutex<Result?>(nil)
+    private let result = Locked<Result?>(nil)
 
     /// Starts the work; without a thread to be had it is done at once.
     package init(_ work: @escaping @Sendable () -> Result) {

@@ -3,7 +3,7 @@ import Glibc
 import HTTPServer
 import SiteModel
 import SiteTrust
-import Synchronization
+import Threading
 
 /// Serves the grants of one namespace (control-plane.md §3.2 to §3.6).
 ///
@@ -41,7 +41,7 @@ package final class GrantServer: Sendable {
         var records: [Record] = []
     }
 
-    private let state: Mutex<State>
+    private let state: Locked<State>
     private let path: String
 
     /// Reads the grants that were kept in `path`, where they are written from now on.
@@ -49,7 +49,7 @@ package final class GrantServer: Sendable {
         self.path = path
         var ledger = GrantLedger()
         for grant in GrantServer.load(path) { ledger.upsert(grant) }
-        state = Mutex(State(ledger: ledger))
+        state = Locked(State(ledger: ledger))
     }
 
     /// All grants with their uses.

@@ -1,5 +1,6 @@
 import CLibuv
 import Glibc
+import Threading
 
 /// A libuv loop on its own thread with an inbox for work from other threads.
 ///

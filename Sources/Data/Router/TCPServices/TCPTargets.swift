@@ -1,3 +1,4 @@
+import Threading
 /// A TCP connector as the loops see it: where to connect, and how many streams are open. Immutable but for its
 /// counters.
 final class TCPConnectorTarget: Sendable {
