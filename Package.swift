@@ -76,6 +76,7 @@ let package = Package(
         tests("AMQPCodecTests", ["AMQPCodec", "TestKit"], fixtures: ["Fixtures"]),
         tests("AMQPEndpointsTests", ["AMQPEndpoints", "AMQPCodec", "TestKit"]),
         tests("LinkStateRoutingTests", ["LinkStateRouting", "AMQPCodec", "TestKit"]),
+        tests("RouterTests", ["Router", "RouterConfig", "AMQPCodec", "Threading", "TestKit"]),
         tests("RouterConfigTests", ["RouterConfig", "TestKit"]),
         tests(
             "ControlTests",

@@ -27,18 +27,18 @@ class Links(RouterCase):
         self.addCleanup(peer.socket.close)
         return peer
 
-    def consumer(self, name="consumer"):
+    def consumer(self, name="consumer", address="queue"):
         peer = self.client(name)
-        peer.send(ATTACH, name, UInt(0), True, UByte(2), UByte(0), Described(ULong(0x28), ["queue"]),
+        peer.send(ATTACH, name, UInt(0), True, UByte(2), UByte(0), Described(ULong(0x28), [address]),
                   Described(ULong(0x29), []))
         peer.expect(ATTACH)
         peer.send(FLOW, UInt(0), WINDOW, UInt(0), WINDOW, UInt(0), UInt(0), UInt(100))
         return peer
 
-    def producer(self, name="producer"):
+    def producer(self, name="producer", address="queue"):
         peer = self.client(name)
         peer.send(ATTACH, name, UInt(0), False, UByte(2), UByte(0), Described(ULong(0x28), []),
-                  Described(ULong(0x29), ["queue"]), None, None, UInt(0))
+                  Described(ULong(0x29), [address]), None, None, UInt(0))
         peer.expect(FLOW)
         return peer
 
@@ -48,7 +48,7 @@ class Links(RouterCase):
     def assert_alive(self):
         """A management answer proves that the loops and the control thread run."""
         self.assertEqual(self.hub.get("/healthz")[0], 200)
-        first, second = self.consumer("again"), self.producer("another")
+        first, second = self.consumer("again", "alive"), self.producer("another", "alive")
         self.transfer(second, 0)
         self.assertTrue(first.expect(TRANSFER))
         self.assertTrue(self.hub.process.is_alive(), self.hub.process.log_tail())

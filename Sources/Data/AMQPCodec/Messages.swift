@@ -152,34 +152,13 @@ package struct MessageHead: Equatable, Sendable {
     /// - Parameter complete: no more octets will come; an end inside the head is then an error, an end behind it the
     ///   end of a message without body.
     package static func scan(_ buffer: UnsafeRawBufferPointer, complete: Bool) throws(DecodeError) -> ScanResult {
-        var reader = ByteReader(buffer)
-        var head = MessageHead()
-        // Sections stand in the order of their descriptors, each at most once (part 3, section 3.2). Router annotations
-        // are only looked for at the start.
-        var last: UInt64 = 0
-        do throws(DecodeError) {
-            while true {
-                head.bodyOffset = reader.offset
-                if reader.remaining == 0 { return complete ? .head(head) : .needMore }
-                guard try reader.u8() == 0x00 else { throw DecodeError.badType("message section") }
-                let descriptor = try ByteReader.descriptor(&reader)
-                if descriptor != RouterAnnotations.descriptor {
-                    if descriptor <= last { throw DecodeError.badDescriptor(descriptor) }
-                    last = descriptor
-                }
-                if try head.take(descriptor, &reader) { return .head(head) }
-                guard reader.offset <= maximumBytes else { throw DecodeError.tooLarge("message head") }
-            }
-        } catch .truncated {
-            guard !complete else { throw .truncated }
-            guard buffer.count <= maximumBytes else { throw .tooLarge("message head") }
-            return .needMore
-        }
+        var scanner = MessageHeadScanner()
+        return try scanner.scan(buffer, complete: complete)
     }
 
     /// Takes one section; true when it was the body. Throws ``DecodeError/truncated`` only while the section is not
     /// whole: a whole section whose parts contradict its size will not get better with more octets.
-    private mutating func take(
+    fileprivate mutating func take(
         _ descriptor: UInt64, _ reader: inout ByteReader
     ) throws(DecodeError) -> Bool {
         switch descriptor {
@@ -222,6 +201,47 @@ package struct MessageHead: Equatable, Sendable {
         default:
             // Delivery and message annotations: nothing in them concerns a router.
             try reader.skipValue()
+        }
+    }
+}
+
+/// A scan of a head that arrives in pieces: each call goes on at the section where the last one stopped, so that a
+/// sender of tiny frames does not make us read the head again for each.
+package struct MessageHeadScanner: Equatable, Sendable {
+    private var head = MessageHead()
+    /// Descriptor of the last section taken. Sections stand in the order of their descriptors, each at most once (part
+    /// 3, section 3.2). Router annotations are only looked for at the start.
+    private var last: UInt64 = 0
+
+    /// A scan that has seen nothing.
+    package init() {}
+
+    /// Scans all octets so far, which begin with those of the call before.
+    ///
+    /// - Parameter complete: no more octets will come; an end inside the head is then an error, an end behind it the
+    ///   end of a message without body.
+    package mutating func scan(
+        _ buffer: UnsafeRawBufferPointer, complete: Bool
+    ) throws(DecodeError) -> MessageHead.ScanResult {
+        var reader = ByteReader(buffer)
+        do throws(DecodeError) {
+            try reader.skip(head.bodyOffset)
+            while true {
+                head.bodyOffset = reader.offset
+                if reader.remaining == 0 { return complete ? .head(head) : .needMore }
+                guard try reader.u8() == 0x00 else { throw DecodeError.badType("message section") }
+                let descriptor = try ByteReader.descriptor(&reader)
+                if descriptor != RouterAnnotations.descriptor, descriptor <= last {
+                    throw DecodeError.badDescriptor(descriptor)
+                }
+                if try head.take(descriptor, &reader) { return .head(head) }
+                if descriptor != RouterAnnotations.descriptor { last = descriptor }
+                guard reader.offset <= MessageHead.maximumBytes else { throw DecodeError.tooLarge("message head") }
+            }
+        } catch .truncated {
+            guard !complete else { throw .truncated }
+            guard buffer.count <= MessageHead.maximumBytes else { throw .tooLarge("message head") }
+            return .needMore
         }
     }
 }

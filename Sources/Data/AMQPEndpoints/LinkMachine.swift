@@ -94,6 +94,14 @@ package struct LinkMachine: Equatable, Sendable {
         set(count: deliveryCount &+ 1, credit: credit &- 1)
     }
 
+    /// Receiver: a flow of the sender that gives credit back by moving its delivery-count on (section 2.6.7).
+    package mutating func senderFlowReceived(deliveryCount remote: UInt32?) {
+        guard let remote else { return }
+        let skipped = remote &- deliveryCount
+        guard skipped > 0, skipped <= credit else { return }
+        set(count: remote, credit: credit - skipped)
+    }
+
     /// Receiver: raises the credit to `total`; the caller then sends a flow.
     package mutating func grant(_ total: UInt32) { set(count: deliveryCount, credit: total) }
 

@@ -89,8 +89,12 @@ package struct SessionMachine: Equatable, Sendable {
         nextIncomingID = id
     }
 
-    /// The frames received so far are consumed; the next flow advertises the full window again.
-    package mutating func refreshIncomingWindow() { setIncoming(window: incomingWindowMaximum, id: nextIncomingID) }
+    /// The frames received so far are consumed, but for `held`; the next flow advertises the rest of the window again.
+    /// What the peer may send already is not taken back.
+    package mutating func refreshIncomingWindow(held: UInt32 = 0) {
+        let room = incomingWindowMaximum > held ? incomingWindowMaximum - held : 0
+        setIncoming(window: max(incomingWindow, room), id: nextIncomingID)
+    }
 
     /// True when a transfer frame may be sent.
     package var maySend: Bool { remoteIncomingWindow > 0 }

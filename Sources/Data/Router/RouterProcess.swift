@@ -31,7 +31,7 @@ package final class RouterProcess {
         }
         core.join(workers)
         for worker in workers { worker.join(workers) }
-        for worker in workers { worker.start(tickMilliseconds: 250) }
+        for worker in workers { worker.start(tickMilliseconds: Worker.usualTick) }
         core.start(tickMilliseconds: 50)
     }
 

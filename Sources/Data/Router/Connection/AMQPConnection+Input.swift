@@ -9,6 +9,7 @@ extension AMQPConnection {
         guard let descriptor = poll?.descriptor else { return }
         let buffer = worker.cipherBuffer
         // Without TLS the socket is read where plaintext is expected, behind what was left over.
+        defer { worker.restIfCoreIsBusy(self) }
         if tls == nil, !(phase == .tls) { return readPlain(descriptor) }
         let count = read(descriptor, buffer, Worker.cipherCapacity)
         guard checkRead(count) else { return }

@@ -29,13 +29,12 @@ extension AMQPConnection {
     func startStreaming(_ delivery: OutgoingDelivery) {
         while let link = idleStreamingLinks.popLast() {
             link.isIdle = false
-            if link.machine.credit > 0, link.sending == nil, link.machine.state == .attached {
-                return delivery.start(on: link)
-            }
+            if link.mayStart { return delivery.start(on: link) }
             // Out of credit: it comes back to the pool when the peer grants more.
         }
+        guard waitingStreams.count < AMQPConnection.waitingMaximum else { return delivery.linkLost() }
         waitingStreams.append(delivery)
-        if streamingLinksAttaching < waitingStreams.count - waitingHead { attachStreamingLink() }
+        if streamingLinksAttaching < waitingStreams.count { attachStreamingLink() }
     }
 
     func attachStreamingLink() {
@@ -46,23 +45,18 @@ extension AMQPConnection {
         _ = session.attach(kind: .streaming, role: .sender, capability: capability)
     }
 
-    /// A pooled link can take a delivery: the longest waiting one, or none.
+    /// A pooled link can take deliveries: the longest waiting ones, or none.
     func streamingLinkFree(_ link: Link) {
-        guard link.machine.state == .attached, link.machine.credit > 0, link.sending == nil, !link.isIdle else {
-            return
-        }
-        while waitingHead < waitingStreams.count {
-            let delivery = waitingStreams[waitingHead]
-            waitingHead += 1
-            if waitingHead > 256, waitingHead * 2 > waitingStreams.count {
-                waitingStreams.removeFirst(waitingHead)
-                waitingHead = 0
+        guard !link.isStarting, !link.isIdle else { return }
+        link.isStarting = true
+        defer { link.isStarting = false }
+        while link.mayStart {
+            guard let delivery = waitingStreams.popFirst() else {
+                link.isIdle = true
+                return idleStreamingLinks.append(link)
             }
-            if delivery.isCancelled { continue }
-            return delivery.start(on: link)
+            if !delivery.isCancelled { delivery.start(on: link) }
         }
-        link.isIdle = true
-        idleStreamingLinks.append(link)
     }
 
     /// Detaches pooled links that have been idle beyond the number kept. Called now and then.
@@ -77,7 +71,7 @@ extension AMQPConnection {
 }
 
 extension Session {
-    /// Links a peer may attach in one session.
+    /// Links a peer may attach on one connection.
     private static let linkMaximum = 65536
 
     /// Attaches a link of ours between routers: both termini present, with the capability that tells what it is.
@@ -86,13 +80,19 @@ extension Session {
             session: self, name: "qdlink." + connection.worker.randomName(), kind: kind, localHandle: takeHandle(),
             role: role,
             capacity: connection.settings.linkCapacity, number: connection.worker.takeLinkNumber())
-        localLinks[link.localHandle] = link
+        keep(link)
         attaching[Session.attachKey(role, link.name)] = link
         let capabilities = capability.map { [$0] } ?? []
         sendAttach(
             link, source: Source(expiryPolicy: "link-detach", capabilities: capabilities),
             target: Target(expiryPolicy: "link-detach", capabilities: capabilities))
         return link
+    }
+
+    private func keep(_ link: Link) {
+        localLinks[link.localHandle] = link
+        connection.linkCount += 1
+        if case .consumer = link.kind { connection.linksByNumber[link.number] = link }
     }
 
     func sendAttach(_ link: Link, source: Source?, target: Target?) {
@@ -106,10 +106,10 @@ extension Session {
 
     func received(_ attach: Attach) throws {
         guard machine.state == .mapped else { return }
-        guard attach.handle <= Session.handleMaximum, remoteLinks.count < Session.linkMaximum else {
+        guard attach.handle <= Session.handleMaximum, connection.linkCount < Session.linkMaximum else {
             throw EndpointError(
                 .session, "amqp:resource-limit-exceeded",
-                "attach of handle \(attach.handle), \(remoteLinks.count) links attached")
+                "attach of handle \(attach.handle), \(connection.linkCount) links on this connection")
         }
         guard remoteLinks[attach.handle] == nil else {
             throw EndpointError(.session, "amqp:session:handle-in-use", "attach reuses handle \(attach.handle)")
@@ -153,7 +153,7 @@ extension Session {
             capacity: connection.settings.linkCapacity, number: connection.worker.takeLinkNumber())
         link.remoteHandle = attach.handle
         remoteLinks[attach.handle] = link
-        localLinks[link.localHandle] = link
+        keep(link)
         try link.machine.apply(.attachReceived)
         link.machine.remoteAttached(initialDeliveryCount: attach.initialDeliveryCount ?? 0)
         var source = attach.source ?? Source()
@@ -253,7 +253,7 @@ extension Session {
             capacity: 0, number: 0)
         link.remoteHandle = attach.handle
         remoteLinks[attach.handle] = link
-        localLinks[link.localHandle] = link
+        keep(link)
         try? link.machine.apply(.attachReceived)
         sendAttach(link, source: nil, target: nil)
         detach(link, error: error)
@@ -288,6 +288,8 @@ extension Session {
             endDeliveries(of: link)
         }
         localLinks[link.localHandle] = nil
+        connection.linkCount -= 1
+        connection.linksByNumber[link.number] = nil
         releaseHandle(link.localHandle)
         connection.worker.linkGone(link, connection: connection)
         if link.kind == .control { connection.close("peer detached its control link") }
@@ -299,9 +301,7 @@ extension Session {
             link.receiving = nil
             receiving.linkLost()
         }
-        let waiting = link.waiting
-        link.waiting = []
-        for delivery in waiting { delivery.linkLost() }
+        for delivery in link.waiting.removeAll() { delivery.linkLost() }
         let leaving = outgoing.values.filter { $0.link === link }
         for delivery in leaving { delivery.linkLost() }
         // A pre-settled delivery in progress stands in no table but on its link.
@@ -326,26 +326,35 @@ struct Refusal: Error {
 }
 
 extension Link {
-    /// Credit arrived for a sender: start what waits.
-    func creditArrived() {
-        guard machine.state == .attached else { return }
-        if kind == .streaming {
-            return session.connection.streamingLinkFree(self)
-        }
-        startNext()
-        if machine.drain, sending == nil, machine.credit > 0 {
-            machine.drained()
-            session.sendFlow(self)
-        }
+    /// The next delivery may begin.
+    var mayStart: Bool {
+        sending == nil && machine.credit > 0 && machine.state == .attached
+            && session.outgoing.count < Session.unsettledMaximum
     }
 
-    /// Starts the next waiting delivery when the link is free and has credit.
-    func startNext() {
-        while sending == nil, machine.credit > 0, !waiting.isEmpty {
-            let delivery = waiting.removeFirst()
-            if delivery.isCancelled { continue }
-            delivery.start(on: self)
+    /// Sender: a flow of the peer gave credit, took it back or asks for a word.
+    func creditArrived(echo: Bool) {
+        guard machine.state == .attached else { return }
+        becameFree()
+        // Asked to drain with nothing to send: the credit goes back at once.
+        let drains = machine.drain && (waiting.isEmpty || machine.credit == 0)
+        if drains { machine.drained() }
+        if drains || echo { session.sendFlow(self, drain: drains) }
+    }
+
+    /// No delivery is under way: the next may start.
+    func becameFree() {
+        if kind == .streaming { session.connection.streamingLinkFree(self) } else { startNext() }
+    }
+
+    /// Starts waiting deliveries while the link is free and has credit.
+    private func startNext() {
+        guard !isStarting else { return }
+        isStarting = true
+        while mayStart, let delivery = waiting.popFirst() {
+            if !delivery.isCancelled { delivery.start(on: self) }
         }
+        isStarting = false
     }
 
     /// Receiver: one more delivery needs no more credit held back; tell the sender in batches.

@@ -78,7 +78,10 @@ extension AMQPConnection {
         }
         remoteOpen = open
         peerMaxFrame = max(512, min(Int(clamping: open.maxFrameSize), ConnectionSettings.largestFrame))
-        if let idle = open.idleTimeoutMilliseconds, idle > 0 { peerHeartbeat = max(100, Int64(idle) / 2) }
+        if let idle = open.idleTimeoutMilliseconds, idle > 0 { 
+            peerHeartbeat = max(50, Int64(idle) / 2)
+            worker.tickFaster(for: peerHeartbeat)
+        }
         if !settings.isConnector {
             if settings.role == .interRouter, property(WireNames.role)?.intValue == Int64(WireNames.dataRole) {
                 effectiveRole = .interRouterData

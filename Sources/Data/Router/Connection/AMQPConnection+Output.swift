@@ -5,6 +5,8 @@ import Glibc
 extension AMQPConnection {
     /// Octets in our queues above which producers pause.
     static let congestedAbove = 512 * 1024
+    /// Octets in our queues at which a peer that goes on asking is cut off.
+    static let outputMaximum = 8 << 20
     /// Octets below which they go on.
     static let relievedBelow = 128 * 1024
     /// A TLS record's worth of small frames.
@@ -18,6 +20,10 @@ extension AMQPConnection {
 
     /// Sends a complete control frame.
     func send(_ frame: [UInt8]) {
+        guard queuedOctets < AMQPConnection.outputMaximum else {
+            // Deliveries wait for their turn elsewhere: this is what a peer has asked for and does not read.
+            return worker.closeSoon(self, reason: "\(queuedOctets) octets wait and the peer reads none of them")
+        }
         frame.withUnsafeBytes { append($0.baseAddress!, $0.count) }
     }
 
@@ -28,7 +34,10 @@ extension AMQPConnection {
         let slab = gather!
         if slab.end + count > AMQPConnection.gatherLimit {
             sealGathered()
-            if count > AMQPConnection.gatherLimit { return seal(bytes, count) }
+            if count > AMQPConnection.gatherLimit {
+                seal(bytes, count)
+                return markDirty()
+            }
             gather = worker.pool.take()
         }
         let target = gather!
@@ -112,7 +121,7 @@ extension AMQPConnection {
             }
             break
         }
-        poll?.watch(read: true, write: queuedOctets > 0)
+        poll?.watch(read: !isReadingPaused, write: queuedOctets > 0)
         if queued > 0, queuedOctets < AMQPConnection.relievedBelow, !blocked.isEmpty { worker.resumeSoon(self) }
     }
 

@@ -4,6 +4,7 @@ import AMQPEndpoints
 extension AMQPConnection {
     /// Sessions a peer may open at once.
     private static let sessionMaximum = 2048
+    private static let wideSessions = 32
 
     /// Begins a session of ours.
     func beginSession(_ purpose: Session.Purpose) -> Session {
@@ -15,8 +16,10 @@ extension AMQPConnection {
     private func makeSession(_ purpose: Session.Purpose) -> Session {
         let channel = sessions.firstIndex { $0 == nil } ?? sessions.count
         if channel == sessions.count { sessions.append(nil) }
+        // Windows of many sessions add up: only the first ones are wide.
+        let window = channel < AMQPConnection.wideSessions ? settings.sessionFrames : min(settings.sessionFrames, 32)
         let session = Session(
-            connection: self, localChannel: UInt16(channel), purpose: purpose, incomingWindow: settings.sessionFrames)
+            connection: self, localChannel: UInt16(channel), purpose: purpose, incomingWindow: window)
         sessions[channel] = session
         return session
     }
@@ -46,7 +49,7 @@ extension AMQPConnection {
             session = ours
             try session.machine.apply(.beginReceived)
         } else {
-            guard sessions.count < AMQPConnection.sessionMaximum else {
+            guard sessions.count(where: { $0 != nil }) < AMQPConnection.sessionMaximum else {
                 throw EndpointError(
                     .connection, "amqp:resource-limit-exceeded", "more than \(AMQPConnection.sessionMaximum) sessions")
             }
@@ -88,7 +91,7 @@ extension AMQPConnection {
         streamingSession = nil
         idleStreamingLinks = []
         streamingLinksAttaching = 0
-        if phase == .frames, machine.state == .opened, waitingHead < waitingStreams.count { attachStreamingLink() }
+        if phase == .frames, machine.state == .opened, !waitingStreams.isEmpty { attachStreamingLink() }
     }
 
     func resumeIfPossible() {
@@ -116,9 +119,20 @@ extension Session {
         }
     }
 
+    /// Tells the peer of a wider window when that gains it something.
+    func refreshWindow() {
+        let held = min(heldFrames, machine.incomingWindowMaximum)
+        let gain = machine.incomingWindowMaximum - held
+        if machine.state == .mapped, gain > machine.incomingWindow,
+            gain - machine.incomingWindow > machine.incomingWindowMaximum / 4
+        {
+            sendFlow()
+        }
+    }
+
     /// Sends the session's and, with a link, the link's flow state.
-    func sendFlow(_ link: Link? = nil) {
-        machine.refreshIncomingWindow()
+    func sendFlow(_ link: Link? = nil, drain: Bool = false) {
+        machine.refreshIncomingWindow(held: heldFrames)
         var flow = Flow(
             nextIncomingID: machine.nextIncomingID, incomingWindow: machine.incomingWindow,
             nextOutgoingID: machine.nextOutgoingID, outgoingWindow: 2_147_483_647)
@@ -127,6 +141,7 @@ extension Session {
             flow.handle = link.localHandle
             flow.deliveryCount = link.machine.deliveryCount
             flow.linkCredit = link.machine.credit
+            flow.drain = drain
         }
         connection.send(encodeFrame(channel: localChannel) { flow.encode(into: &$0) })
     }
@@ -142,26 +157,44 @@ extension Session {
             if link.role == .sender {
                 link.machine.flowReceived(
                     deliveryCount: flow.deliveryCount, linkCredit: flow.linkCredit ?? 0, drain: flow.drain)
-                link.creditArrived()
+                link.creditArrived(echo: flow.echo)
+            } else {
+                link.machine.senderFlowReceived(deliveryCount: flow.deliveryCount)
+                if flow.echo { sendFlow(link) }
             }
+        } else if flow.echo {
+            sendFlow()
         }
         connection.resumeIfPossible()
     }
 
     func received(_ disposition: Disposition) throws {
-        let last = disposition.last ?? disposition.first
-        guard last &- disposition.first < 1 << 20 else {
-            throw EndpointError(.session, "amqp:invalid-field", "disposition from \(disposition.first) to \(last)")
+        let span = (disposition.last ?? disposition.first) &- disposition.first
+        guard span < 1 << 31 else {
+            throw EndpointError(
+                .session, "amqp:invalid-field", "disposition from \(disposition.first) back to \(disposition.last ?? 0)"
+            )
         }
-        var id = disposition.first
-        while true {
-            if disposition.role == .receiver {
-                outgoing[id]?.dispositionReceived(disposition.state, settled: disposition.settled)
-            } else {
-                incoming[id]?.settledByPeer(disposition.state, settled: disposition.settled)
+        let wasFull = outgoing.count >= Session.unsettledMaximum
+        let known = disposition.role == .receiver ? outgoing.count : incoming.count
+        if Int(span) < known {
+            for step in 0...span { apply(disposition, to: disposition.first &+ step) }
+        } else {
+            // A range wider than what is open: what is open is looked through, in the order of the range.
+            let first = disposition.first
+            let open = disposition.role == .receiver ? Array(outgoing.keys) : Array(incoming.keys)
+            for step in open.map({ $0 &- first }).filter({ $0 <= span }).sorted() {
+                apply(disposition, to: first &+ step)
             }
-            if id == last { break }
-            id &+= 1
+        }
+        if wasFull { for link in localLinks.values where link.role == .sender { link.becameFree() } }
+    }
+
+    private func apply(_ disposition: Disposition, to id: UInt32) {
+        if disposition.role == .receiver {
+            outgoing[id]?.dispositionReceived(disposition.state, settled: disposition.settled)
+        } else {
+            incoming[id]?.settledByPeer(disposition.state, settled: disposition.settled)
         }
     }
 }

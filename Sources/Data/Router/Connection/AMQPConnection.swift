@@ -64,8 +64,21 @@ final class AMQPConnection: EventTarget {
     var streamingSession: Session?
     var endpointSession: Session?
     var idleStreamingLinks: [Link] = []
-    var waitingStreams: [OutgoingDelivery] = []
-    var waitingHead = 0
+    var waitingStreams = Fifo<OutgoingDelivery>()
+    /// Deliveries that may wait for a link.
+    static let waitingMaximum = 10_000
+    /// Links of all sessions.
+    var linkCount = 0
+    /// Links by the number the control thread knows them by.
+    var linksByNumber: [UInt64: Link] = [:]
+    /// Octets in the queues of deliveries that leave here.
+    var heldOctets = 0
+    /// Held octets at which no further message is taken; what has begun goes on.
+    static let heldMaximum = 64 << 20
+    /// The peer floods us with what the control thread must see; nothing is read until that has caught up.
+    var isReadingPaused = false
+    /// Addresses to try when the connect under way fails.
+    var untried: [SocketAddress] = []
     var streamingLinksAttaching = 0
     var nextTag: UInt64 = 0
     var openedAt: Int64 = 0
@@ -99,13 +112,36 @@ final class AMQPConnection: EventTarget {
         }
     }
 
+    /// Another message may wait for its turn on a link of this connection.
+    func mayQueue(on link: Link) -> Bool {
+        link.waiting.count < AMQPConnection.waitingMaximum && heldOctets < AMQPConnection.heldMaximum
+    }
+
+    /// Dials the next address of the host's name.
+    func connectNext(_ failure: String) {
+        var reason = failure
+        while !untried.isEmpty {
+            let address = untried.removeFirst()
+            switch Sockets.connect(address) {
+            case .success(let socket):
+                startedAt = worker.now
+                return start(descriptor: socket.descriptor, connected: socket.connected)
+            case .failure(let failure):
+                reason = "connect \(address.text): \(failure.text)"
+            }
+        }
+        close(reason)
+    }
+
     override func socketReady(readable: Bool, writable: Bool, failed: Bool) {
         if phase == .closed { return }
         if phase == .connecting {
             guard let descriptor = poll?.descriptor else { return }
             let code = Sockets.pendingError(descriptor)
-            guard code == 0 else { return close("connect \(peerText): \(Sockets.text(code))") }
-            return transportReady()
+            if code == 0 { return transportReady() }
+            guard !untried.isEmpty else { return close("connect \(peerText): \(Sockets.text(code))") }
+            poll.take()?.close()
+            return connectNext("connect \(peerText): \(Sockets.text(code))")
         }
         if readable { readSocket() }
         if phase != .closed, writable { writeSocket() }
@@ -180,12 +216,14 @@ final class AMQPConnection: EventTarget {
         switch phase {
         case .closed: return
         case .frames where machine.state == .opened:
+            if isReadingPaused { lastReceived = now }
             if settings.idleTimeoutMilliseconds > 0, now - lastReceived > settings.idleTimeoutMilliseconds {
                 sendClose(
                     AMQPError(condition: "amqp:resource-limit-exceeded", description: "local-idle-timeout expired"))
                 return close("nothing received for \(settings.idleTimeoutMilliseconds) ms (idle time-out)")
             }
-            if peerHeartbeat > 0, now - lastSent >= peerHeartbeat {
+            // The next tick may be too late.
+            if peerHeartbeat > 0, now - lastSent + worker.tickMilliseconds > peerHeartbeat {
                 let empty: [UInt8] = [0, 0, 0, 8, 2, 0, 0, 0]
                 send(empty)
             }
@@ -230,9 +268,7 @@ final class AMQPConnection: EventTarget {
         let open = sessions
         sessions = []
         sessionsByRemoteChannel = []
-        let waiting = waitingStreams.dropFirst(waitingHead)
-        waitingStreams = []
-        waitingHead = 0
+        let waiting = waitingStreams.removeAll()
         blocked = []
         idleStreamingLinks = []
         for case let session? in open { session.endDeliveries() }
@@ -250,12 +286,13 @@ extension Session {
         let links = Array(localLinks.values)
         localLinks = [:]
         remoteLinks = [:]
+        connection.linkCount -= links.count
         for (_, delivery) in arriving { delivery.linkLost() }
         for link in links {
             if let receiving = link.receiving { receiving.linkLost() }
             link.receiving = nil
-            for delivery in link.waiting { delivery.linkLost() }
-            link.waiting = []
+            connection.linksByNumber[link.number] = nil
+            for delivery in link.waiting.removeAll() { delivery.linkLost() }
             link.sending?.linkLost()
             link.sending = nil
             connection.dataSenders.removeAll { $0 === link }

@@ -38,6 +38,8 @@ struct ConnectionSettings: Sendable {
 
     /// Largest frame we accept, bounded by the loop's plaintext buffer.
     static let largestFrame = 65536
+    /// Octets that a session's window may let a peer send ahead of its consumers.
+    static let windowMaximum = 32 << 20
 }
 
 /// What the control thread knows of one open connection.

@@ -15,7 +15,7 @@ extension AMQPConnection {
         let session = try session(channel)
         if session.machine.state != .mapped { return }
         do {
-            if try session.machine.transferReceived() { session.sendFlow() }
+            if try session.machine.transferReceived() { session.refreshWindow() }
             guard let link = session.remoteLinks[transfer.handle], link.role == .receiver else {
                 throw EndpointError(
                     .session, "amqp:session:unattached-handle",
@@ -28,6 +28,7 @@ extension AMQPConnection {
                     .session, "amqp:invalid-field", "transfer of delivery \(id) inside delivery \(delivery.id)")
             }
             if transfer.settled == true { delivery.isSettled = true }
+            delivery.frameArrived()
             payloadDelivery = delivery
             payloadLink = link
             payloadMore = transfer.more
@@ -90,6 +91,13 @@ final class IncomingDelivery: DeliveryEnd {
     /// A link was lost or the delivery was aborted.
     private var isEnded = false
     private let returnsCreditOnSettlement: Bool
+    private var owesCredit = true
+    /// The consumer may stop us: not so for TCP streams, which have a window of their own from end to end.
+    private var heedsConsumer = false
+    /// The consumer has its fill: frames that still come are held against the session's window.
+    private var isStalled = false
+    private var heldFrames: UInt32 = 0
+    private var scanner = MessageHeadScanner()
     /// More frames of this message are still to come.
     var isLong: Bool { connection.payloadDelivery === self && connection.payloadMore }
 
@@ -112,9 +120,14 @@ final class IncomingDelivery: DeliveryEnd {
     /// Octets of the message, in place.
     func receive(_ bytes: UnsafeMutableRawPointer, _ count: Int) {
         if decided != nil || isEnded { return }
-        if let consumer { return consumer.deliver(bytes, count, headroom: false) }
+        if let consumer {
+            consumer.deliver(bytes, count, headroom: false)
+            if heedsConsumer { checkConsumer() }
+            return
+        }
         if head.isEmpty {
-            scan(bytes, count, complete: false, kept: false)
+            guard scan(bytes, count, complete: false) else { return }
+            head.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
         } else {
             head.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
             scanKept(complete: false)
@@ -122,37 +135,67 @@ final class IncomingDelivery: DeliveryEnd {
     }
 
     private func scanKept(complete: Bool) {
-        var bytes = head
+        var bytes: [UInt8] = []
+        swap(&bytes, &head)  // not a copy: there may be many fragments
+        var isWanting = false
         bytes.withUnsafeMutableBytes { buffer in
             // An empty array has no address; the scanner still wants one.
             guard let base = buffer.baseAddress else { return reject("amqp:decode-error", "empty message") }
-            scan(base, buffer.count, complete: complete, kept: true)
+            isWanting = scan(base, buffer.count, complete: complete)
             connection.worker.flushStreams()  // `bytes` ends here
         }
+        if isWanting { swap(&bytes, &head) }
     }
 
-    private func scan(_ bytes: UnsafeMutableRawPointer, _ count: Int, complete: Bool, kept: Bool) {
+    /// Returns true when these octets must be kept until more have come.
+    private func scan(_ bytes: UnsafeMutableRawPointer, _ count: Int, complete: Bool) -> Bool {
         do {
-            switch try MessageHead.scan(UnsafeRawBufferPointer(start: bytes, count: count), complete: complete) {
+            switch try scanner.scan(UnsafeRawBufferPointer(start: bytes, count: count), complete: complete) {
             case .needMore:
-                guard count < IncomingDelivery.headMaximum, !complete else {
-                    return reject(
-                        "amqp:decode-error",
-                        "message head longer than \(IncomingDelivery.headMaximum) octets or cut short")
-                }
-                if !kept { head.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count)) }
+                if count < IncomingDelivery.headMaximum, !complete { return true }
+                reject(
+                    "amqp:decode-error", "message head longer than \(IncomingDelivery.headMaximum) octets or cut short")
             case .head(let parsed):
-                head = []
                 route(parsed, bytes, count)
             }
         } catch {
             reject(
                 error == .missingField("router annotations") ? "amqp:invalid-field" : "amqp:decode-error", "\(error)")
         }
+        return false
+    }
+
+    /// Credit for one more delivery, once for each.
+    private func returnCredit() {
+        guard owesCredit else { return }
+        owesCredit = false
+        link.replenish()
+    }
+
+    // MARK: Back-pressure
+
+    /// A transfer frame of this delivery has arrived.
+    func frameArrived() {
+        guard isStalled else { return }
+        heldFrames += 1
+        link.session.heldFrames += 1
+    }
+
+    private func checkConsumer() {
+        guard !isStalled, let consumer, !consumer.isReady else { return }
+        isStalled = true
+    }
+
+    override func consumerReady() {
+        isStalled = false
+        guard heldFrames > 0 else { return }
+        link.session.heldFrames -= heldFrames
+        heldFrames = 0
+        if !isEnded { link.session.refreshWindow() }
     }
 
     private func route(_ parsed: MessageHead, _ bytes: UnsafeMutableRawPointer, _ count: Int) {
-        if !returnsCreditOnSettlement { link.replenish() }
+        if !returnsCreditOnSettlement { returnCredit() }
         let route = connection.worker.route(self, link: link, head: parsed)
         switch route {
         case .stream(let end):
@@ -161,7 +204,9 @@ final class IncomingDelivery: DeliveryEnd {
             if count > start { end.deliver(bytes + start, count - start, headroom: false) }
         case .message(let end):
             consumer = end
+            heedsConsumer = (parsed.annotations?.flags ?? 0) & RouterAnnotations.disableQ2 == 0
             end.deliver(bytes + parsed.bareOffset, count - parsed.bareOffset, headroom: false)
+            if heedsConsumer, isLong { checkConsumer() }
         case .refused(let state):
             update(state, settled: true)
         }
@@ -235,6 +280,7 @@ final class IncomingDelivery: DeliveryEnd {
             guard decided == nil else { return }
             decided = state ?? .released
             consumer = nil
+            consumerReady()
             if let state { send(state, settled: false) }
             return
         }
@@ -254,7 +300,8 @@ final class IncomingDelivery: DeliveryEnd {
         isDone = true
         consumer = nil
         link.session.incoming[id] = nil
-        if returnsCreditOnSettlement { link.replenish() }
+        consumerReady()
+        returnCredit()
     }
 
     private func send(_ state: DeliveryState?, settled: Bool) {

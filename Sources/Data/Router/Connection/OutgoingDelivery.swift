@@ -26,7 +26,7 @@ final class OutgoingDelivery: DeliveryEnd {
     private var producerWaits = false
     var isCancelled: Bool { isDone }
     /// Octets one delivery may hold here before it is given up; above every end-to-end window.
-    private static let queueMaximum = 16 << 20
+    private static let queueMaximum = ConnectionSettings.windowMaximum + (8 << 20)
 
     init(connection: AMQPConnection, head: [UInt8], presettled: Bool, producer: DeliveryEnd?, load: LoadCounter?) {
         self.connection = connection
@@ -39,7 +39,7 @@ final class OutgoingDelivery: DeliveryEnd {
 
     /// Puts the delivery on its link, in its turn.
     func begin(on link: Link) {
-        if link.sending == nil, link.machine.credit > 0, link.machine.state == .attached, link.waiting.isEmpty {
+        if link.mayStart, link.waiting.isEmpty, !link.isStarting {
             start(on: link)
         } else {
             self.link = link
@@ -75,10 +75,20 @@ final class OutgoingDelivery: DeliveryEnd {
 
     private var started = false
 
+    private func enqueue(_ bytes: UnsafeRawPointer, _ count: Int) {
+        queue.append(bytes, count, pool: connection.worker.pool)
+        connection.heldOctets += count
+    }
+
+    private func dequeue(_ count: Int) {
+        queue.drop(count, pool: connection.worker.pool)
+        connection.heldOctets -= count
+    }
+
     /// A complete message in one frame.
     private func sendSingle(_ bytes: [UInt8]) {
         guard link!.session.machine.maySend else {
-            bytes.withUnsafeBytes { queue.append($0.baseAddress!, $0.count, pool: connection.worker.pool) }
+            bytes.withUnsafeBytes { enqueue($0.baseAddress!, $0.count) }
             return block()
         }
         bytes.withUnsafeBytes {
@@ -99,7 +109,7 @@ final class OutgoingDelivery: DeliveryEnd {
             return transmit(bytes, count, headroom: headroom)
         }
         guard queue.count + count <= OutgoingDelivery.queueMaximum else { return overflow() }
-        queue.append(bytes, count, pool: connection.worker.pool)
+        enqueue(bytes, count)
         if started { block() }
     }
 
@@ -123,7 +133,7 @@ final class OutgoingDelivery: DeliveryEnd {
         guard !isFinished, !isDone else { return }
         isFinished = true
         isAborted = true
-        queue.removeAll(pool: connection.worker.pool)
+        dequeue(queue.count)
         guard started else { return done() }  // nothing was sent: the delivery never existed
         sendFinal()
     }
@@ -159,7 +169,7 @@ final class OutgoingDelivery: DeliveryEnd {
             let part = min(run.count, left, payloadMaximum)
             let isLast = isFinished && !isAborted && part == queue.count
             frame(UnsafeMutableRawPointer(mutating: run.baseAddress!), part, more: !isLast, headroom: false)
-            queue.drop(part, pool: connection.worker.pool)
+            dequeue(part)
             left -= part
             if isLast {
                 finalSent()
@@ -171,11 +181,14 @@ final class OutgoingDelivery: DeliveryEnd {
             sendFinal()
             return .drained
         }
-        if producerWaits {
-            producerWaits = false
-            producer?.consumerReady()
-        }
+        relieveProducer()
         return .drained
+    }
+
+    private func relieveProducer() {
+        guard producerWaits else { return }
+        producerWaits = false
+        producer?.consumerReady()
     }
 
     /// Asks to be pumped again when there is room.
@@ -192,7 +205,7 @@ final class OutgoingDelivery: DeliveryEnd {
         var offset = 0
         while offset < count {
             guard link!.session.machine.maySend else {
-                queue.append(bytes + offset, count - offset, pool: connection.worker.pool)
+                enqueue(bytes + offset, count - offset)
                 return block()
             }
             let part = min(payloadMaximum, count - offset)
@@ -248,12 +261,13 @@ final class OutgoingDelivery: DeliveryEnd {
         isFinalSent = true
         let link = link!
         link.sending = nil
+        relieveProducer()
         if presettled || finishedSettled || isAborted {
             let end = producer
             done()
             if presettled { end?.update(.accepted, settled: true) }
         }
-        if link.kind == .streaming { connection.streamingLinkFree(link) } else { link.startNext() }
+        link.becameFree()
     }
 
     private func sendDisposition(_ state: DeliveryState) {
@@ -291,7 +305,7 @@ final class OutgoingDelivery: DeliveryEnd {
         isDone = true
         producer = nil
         load?.decrement()
-        queue.removeAll(pool: connection.worker.pool)
+        dequeue(queue.count)
         if let link, started, !presettled { link.session.outgoing[id] = nil }
         if let link, link.sending === self, isFinalSent { link.sending = nil }
     }

@@ -26,6 +26,10 @@ final class Session {
     var nextDeliveryID: UInt32 = 0
     var outgoing: [UInt32: OutgoingDelivery] = [:]
     var incoming: [UInt32: IncomingDelivery] = [:]
+    /// Frames of the window that belong to deliveries whose consumer has its fill.
+    var heldFrames: UInt32 = 0
+    /// Unsettled deliveries we leave open towards a peer, whatever credit it gives.
+    static let unsettledMaximum = 65536
     /// Highest handle we let a peer use.
     static let handleMaximum: UInt32 = 1 << 20
 
@@ -73,7 +77,9 @@ final class Link {
     /// Sending: the delivery whose frames are leaving.
     var sending: OutgoingDelivery?
     /// Sending: deliveries that wait for credit or for their turn.
-    var waiting: [OutgoingDelivery] = []
+    var waiting = Fifo<OutgoingDelivery>()
+    /// Deliveries are being started: the loop that does it goes on, so that a long queue needs no deep stack.
+    var isStarting = false
     /// In the pool of streaming links that wait for a delivery.
     var isIdle = false
     /// A client's sender to an address that has no consumer gets no credit.

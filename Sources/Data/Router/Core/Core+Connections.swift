@@ -39,6 +39,9 @@ extension Core {
     // MARK: Told by the loops
 
     func connectionOpened(_ info: ConnectionInfo) {
+        guard isWanted(info) else {
+            return closeConnection(info.ref, reason: "its \(info.isConnector ? "connector" : "listener") was deleted")
+        }
         connections[info.ref] = ConnectionState(
             info: info, slot: nil, takesLiveCost: info.properties.contains { $0.key == WireNames.liveCost })
         Log.write(
@@ -56,6 +59,12 @@ extension Core {
             }
         }
         if info.role == .interRouterData { tablesChanged() }
+    }
+
+    /// Its connector or listener may have been deleted while it was on its way.
+    private func isWanted(_ info: ConnectionInfo) -> Bool {
+        guard info.isConnector else { return amqpListeners[info.entity] != nil }
+        return amqpConnectors[info.entity]?.dialers.contains { $0.current == info.ref } ?? false
     }
 
     func connectionClosed(_ ref: ConnectionRef, entity: String, reason: String, wasOpen: Bool) {

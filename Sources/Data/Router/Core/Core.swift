@@ -20,6 +20,8 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
     private var wakeAt: Int64 = .max
     /// When a listener whose port was taken tries again.
     var retryListenersAt: Int64 = .max
+    /// Bounds what the loops send here.
+    let messages = MessageBudget()
     private let connectionIDs = Atomic<UInt64>(0)
 
     // Tables

@@ -1,4 +1,5 @@
 import AMQPCodec
+import Synchronization
 
 /// What the control thread gets to know of a message besides its octets.
 struct MessageContext: Sendable {
@@ -11,6 +12,21 @@ struct MessageContext: Sendable {
     var head: MessageHead
     /// The producer link's target address.
     var target: String?
+}
+
+/// Octets of messages that wait for the control thread; shared by all loops.
+final class MessageBudget: Sendable {
+    /// Octets above which further messages are refused.
+    static let maximum = 32 << 20
+    private let waiting = Atomic<Int>(0)
+
+    func admit(_ count: Int) -> Bool {
+        guard waiting.load(ordering: .relaxed) + count <= MessageBudget.maximum else { return false }
+        waiting.wrappingAdd(count, ordering: .relaxed)
+        return true
+    }
+
+    func done(_ count: Int) { waiting.wrappingSubtract(count, ordering: .relaxed) }
 }
 
 /// Collects a whole message for the control thread: routing messages, management requests, multicasts.
@@ -49,7 +65,18 @@ final class CoreSink: DeliveryEnd {
         self.producer = nil
         let bytes = bytes
         let context = context
-        core.post { [core] in core.received(context, bytes: bytes) }
+        guard core.messages.admit(bytes.count) else {
+            Log.write(
+                .core, .warning,
+                "[C\(context.connection.id)] a message of \(bytes.count) octets for the router itself was dropped: "
+                    + "\(MessageBudget.maximum) octets wait already")
+            if !settled { producer.update(.modified(failed: true, undeliverableHere: false), settled: true) }
+            return
+        }
+        core.post { [core] in
+            core.messages.done(bytes.count)
+            core.received(context, bytes: bytes)
+        }
         if !settled { producer.update(.accepted, settled: true) }
     }
 

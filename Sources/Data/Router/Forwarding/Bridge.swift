@@ -3,7 +3,8 @@ import AMQPCodec
 /// Joins a producer on one loop with a consumer on another.
 ///
 /// The producer talks to a ``BridgeEntry`` on its loop, the consumer to a ``BridgeExit`` on the other; octets are
-/// copied into messages between the two inboxes. The amount under way is bounded by the stream's end-to-end window.
+/// copied into messages between the two inboxes. A producer is told to pause while more than
+/// ``BridgeEntry/congestedAbove`` octets have not been taken by the consumer.
 /// Where every neighbour has a data connection on every loop, which is the default, streams do not need bridges.
 final class BridgeEntry: DeliveryEnd {
     unowned let worker: Worker
@@ -11,6 +12,12 @@ final class BridgeEntry: DeliveryEnd {
     private let exitWorker: Worker
     private let exitID: UInt64
     private var producer: DeliveryEnd?
+    private var isFinished = false
+    /// Octets on their way to the consumer.
+    private var underWay = 0
+    private var producerWaits = false
+    /// Octets under way above which the producer pauses; it goes on at half of that.
+    static let congestedAbove = 512 * 1024
 
     init(worker: Worker, id: UInt64, producer: DeliveryEnd, exitWorker: Worker, exitID: UInt64) {
         self.worker = worker
@@ -30,12 +37,31 @@ final class BridgeEntry: DeliveryEnd {
     }
 
     override func deliver(_ bytes: UnsafeMutableRawPointer, _ count: Int, headroom: Bool) {
+        underWay += count
         let copy = [UInt8](UnsafeRawBufferPointer(start: bytes, count: count))
         forward { $0.deliver(copy) }
     }
 
+    override var isReady: Bool {
+        producerWaits = underWay > BridgeEntry.congestedAbove
+        return !producerWaits
+    }
+
+    /// The consumer has taken octets.
+    func taken(_ count: Int) {
+        underWay -= count
+        guard producerWaits, underWay < BridgeEntry.congestedAbove / 2 else { return }
+        producerWaits = false
+        producer?.consumerReady()
+    }
+
     override func finish(settled: Bool) {
-        forward { $0.consumer?.finish(settled: settled) }
+        isFinished = true
+        forward {
+            $0.consumer?.finish(settled: settled)
+            // No state is wanted: nothing more will pass here.
+            if settled { $0.end() }
+        }
         if settled { end() }
     }
 
@@ -48,11 +74,13 @@ final class BridgeEntry: DeliveryEnd {
     }
 
     override func settledByProducer(_ state: DeliveryState) {
+        let isFinished = isFinished
         forward {
             $0.consumer?.settledByProducer(state)
-            $0.end()
+            if isFinished { $0.end() }
         }
-        end()
+        // Before the end of the message its octets still have to pass.
+        if isFinished { end() }
     }
 
     /// A state from the other loop.
@@ -75,6 +103,9 @@ final class BridgeExit: DeliveryEnd {
     private let entryWorker: Worker
     private let entryID: UInt64
     var consumer: DeliveryEnd?
+    /// Octets taken that the entry has not been told of.
+    private var untold = 0
+    private static let tellEvery = 64 * 1024
 
     init(worker: Worker, id: UInt64, entryWorker: Worker, entryID: UInt64) {
         self.worker = worker
@@ -91,6 +122,16 @@ final class BridgeExit: DeliveryEnd {
             consumer.deliver(base, buffer.count, headroom: false)
             worker.flushStreams()
         }
+        untold += bytes.count
+        if untold >= BridgeExit.tellEvery, consumer.isReady { consumerReady() }
+    }
+
+    override func consumerReady() {
+        let count = untold
+        untold = 0
+        let entryWorker = entryWorker
+        let entryID = entryID
+        entryWorker.post { (entryWorker.bridges[entryID] as? BridgeEntry)?.taken(count) }
     }
 
     override func update(_ state: DeliveryState?, settled: Bool) {

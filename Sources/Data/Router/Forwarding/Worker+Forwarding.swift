@@ -158,7 +158,7 @@ extension Worker {
 
     private func openLocal(_ consumer: LocalConsumer, producer: DeliveryEnd, presettled: Bool) -> OutgoingDelivery? {
         guard let connection = connections[consumer.connection.id], let link = connection.consumerLink(consumer.link),
-            link.waiting.count < 10_000
+            connection.mayQueue(on: link)
         else { return nil }
         let delivery = OutgoingDelivery(
             connection: connection, head: [], presettled: presettled, producer: producer, load: consumer.load)
@@ -221,7 +221,7 @@ extension Worker {
         guard
             let link = connection.dataSenders.last(where: { link in
                 if case .data(let own) = link.kind { own <= priority } else { false }
-            }), link.waiting.count < 10_000
+            }), connection.mayQueue(on: link)
         else {
             delivery.linkLost()
             return nil

@@ -1,5 +1,6 @@
 import CLibuv
 import Glibc
+import Synchronization
 import Threading
 
 /// A libuv loop on its own thread with an inbox for work from other threads.
@@ -17,6 +18,9 @@ class EventLoop: @unchecked Sendable {  // the inbox is the only part other thre
     private let inbox = Locked<[@Sendable () -> Void]>([])
     private var thread = pthread_t()
     private var stopping = false
+    private let waitingWork = Atomic<Int>(0)
+    /// Milliseconds between ticks.
+    private(set) var tickMilliseconds: Int64 = 0
 
     init(name: String) {
         self.name = name
@@ -41,15 +45,26 @@ class EventLoop: @unchecked Sendable {  // the inbox is the only part other thre
     var now: Int64 { Int64(bitPattern: uv_now(loop)) }
 
     /// Starts the thread. The loop must outlive it: call ``stop()`` first.
-    func start(tickMilliseconds: UInt64) {
+    func start(tickMilliseconds: Int64) {
+        self.tickMilliseconds = tickMilliseconds
         uv_prepare_start(before, onPrepare)
         uv_check_start(after, onCheck)
-        uv_timer_start(timer, onTimer, tickMilliseconds, tickMilliseconds)
+        uv_timer_start(timer, onTimer, UInt64(tickMilliseconds), UInt64(tickMilliseconds))
         startThread(self, &thread)
     }
 
+    /// Changes the time between ticks. Only for the loop itself.
+    func setTick(_ milliseconds: Int64) {
+        tickMilliseconds = milliseconds
+        uv_timer_start(timer, onTimer, UInt64(milliseconds), UInt64(milliseconds))
+    }
+
+    /// Pieces of work posted and not done, about. Callable from any thread.
+    var backlog: Int { waitingWork.load(ordering: .relaxed) }
+
     /// Runs `work` on the loop's thread, in the order posted. Callable from any thread.
     func post(_ work: @escaping @Sendable () -> Void) {
+        waitingWork.wrappingAdd(1, ordering: .relaxed)
         let wake = inbox.withLock { queue in
             queue.append(work)
             return queue.count == 1
@@ -84,6 +99,7 @@ class EventLoop: @unchecked Sendable {  // the inbox is the only part other thre
             return taken
         }
         for item in work { item() }
+        waitingWork.wrappingSubtract(work.count, ordering: .relaxed)
         if stopping {
             willStop()
             turnEnded()

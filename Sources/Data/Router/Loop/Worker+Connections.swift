@@ -61,7 +61,21 @@ extension Worker {
         let connection = AMQPConnection(
             worker: self, id: id, settings: settings, peerText: peer ?? "\(settings.host):\(settings.port)")
         connections[id] = connection
+        if connected, !settings.isConnector { boundHandshakes(adding: id) }
         connection.start(descriptor: descriptor, connected: connected)
+    }
+
+    /// Peers that connect and never get as far as their open push each other out, the oldest first.
+    private func boundHandshakes(adding id: UInt64) {
+        func isWaiting(_ id: UInt64) -> Bool { connections[id].map { $0.openedAt == 0 } ?? false }
+        while let oldest = handshakes.first, !isWaiting(oldest) { _ = handshakes.popFirst() }
+        handshakes.append(id)
+        guard handshakes.count > Worker.handshakeMaximum else { return }
+        while let oldest = handshakes.popFirst() {
+            guard isWaiting(oldest) else { continue }
+            connections[oldest]?.close("more than \(Worker.handshakeMaximum) connections without an AMQP open")
+            return
+        }
     }
 
     /// Dials a connector's host. The outcome reaches the control thread as an opened or closed connection.
@@ -71,16 +85,11 @@ extension Worker {
             case .failure(let failure):
                 dialFailed(id, settings, "resolve \(failure.host): \(failure.reason)")
             case .success(let addresses):
-                var last = "no address for \(settings.host)"
-                for address in addresses {
-                    switch Sockets.connect(address) {
-                    case .success(let socket):
-                        return takeOver(socket.descriptor, id: id, settings: settings, connected: socket.connected)
-                    case .failure(let failure):
-                        last = "connect \(address.text): \(failure.text)"
-                    }
-                }
-                dialFailed(id, settings, last)
+                let connection = AMQPConnection(
+                    worker: self, id: id, settings: settings, peerText: "\(settings.host):\(port)")
+                connections[id] = connection
+                connection.untried = addresses
+                connection.connectNext("no address for \(settings.host)")
             }
         }
     }
@@ -136,6 +145,34 @@ extension Worker {
         }
     }
 
+    // MARK: Floods
+
+    /// After a read: what the control thread must see piles up, so the connection that brought more of it waits.
+    func restIfCoreIsBusy(_ connection: AMQPConnection) {
+        guard core.backlog > Worker.coreBusyAbove, connection.phase != .closed, !connection.isReadingPaused else {
+            return
+        }
+        connection.isReadingPaused = true
+        connection.poll?.watch(read: false, write: connection.queuedOctets > 0)
+        resting.append(connection)
+        wakeResting()
+    }
+
+    /// The control thread tells when it has caught up.
+    private func wakeResting() {
+        core.post { [self] in
+            post { [self] in
+                let list = resting
+                resting = []
+                for connection in list where connection.phase != .closed {
+                    connection.isReadingPaused = false
+                    connection.lastReceived = now
+                    connection.poll?.watch(read: true, write: connection.queuedOctets > 0)
+                }
+            }
+        }
+    }
+
     // MARK: Ordered by the control thread
 
     /// Sends a complete message on a link of a connection here. Messages to a full link are dropped when pre-settled.
@@ -175,12 +212,7 @@ enum LinkSelector: Sendable {
 }
 
 extension AMQPConnection {
-    func consumerLink(_ number: UInt64) -> Link? {
-        for case let session? in sessions {
-            for link in session.localLinks.values where link.number == number && link.role == .sender { return link }
-        }
-        return nil
-    }
+    func consumerLink(_ number: UInt64) -> Link? { linksByNumber[number] }
 
     /// Client senders whose address got a consumer receive credit now.
     func feedStarvedLinks() {

@@ -45,6 +45,13 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     var connections: [UInt64: AMQPConnection] = [:]
     var bridges: [UInt64: DeliveryEnd] = [:]
     var dirty: [AMQPConnection] = []
+    /// Accepted connections that have not opened, oldest first; some may have opened or closed since.
+    var handshakes = Fifo<UInt64>()
+    static let handshakeMaximum = 512
+    /// Connections that wait for the control thread to catch up.
+    var resting: [AMQPConnection] = []
+    /// Pieces of work waiting for the control thread at which connections rest.
+    static let coreBusyAbove = 4096
     private var toResume: [AMQPConnection] = []
     private var toClose: [(AMQPConnection, String)] = []
     var spans: [Span] = []
@@ -62,7 +69,7 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     private var nextLink: UInt64
     private var random = SystemRandomNumberGenerator()
     private var turn = 0
-    private var tickCount = 0
+    private var nextTrim: Int64 = 0
     private(set) var peers: [Worker] = []
 
     init(index: Int, routerID: String, core: Core, snapshot: Snapshot) {
@@ -105,15 +112,31 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         }
     }
 
+    /// Milliseconds between ticks unless a peer's time-out asks for more of them.
+    static let usualTick: Int64 = 250
+
+    /// A peer wants to hear from us this often, in milliseconds.
+    func tickFaster(for heartbeat: Int64) {
+        let wanted = max(25, heartbeat / 2)
+        if wanted < tickMilliseconds { setTick(wanted) }
+    }
+
+    private func tickSlower() {
+        let shortest = connections.values.lazy.map(\.peerHeartbeat).filter { $0 > 0 }.min() ?? .max
+        let wanted = min(Worker.usualTick, max(25, shortest / 2))
+        if wanted > tickMilliseconds { setTick(wanted) }
+    }
+
     override func tick() {
         let now = now
+        if tickMilliseconds < Worker.usualTick { tickSlower() }
         for connection in Array(connections.values) { connection.tick(now: now) }
         for listener in pausedListeners { listener.resume() }
         pausedListeners = []
         for acceptor in pausedAcceptors { acceptor.resume() }
         pausedAcceptors = []
-        tickCount += 1
-        if tickCount % 120 == 0 {
+        if now >= nextTrim {
+            nextTrim = now + 30_000
             for connection in connections.values { connection.trimStreamingLinks(keep: 128, atMost: 64) }
             pool.trim(to: 8)
         }

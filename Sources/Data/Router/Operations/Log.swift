@@ -1,5 +1,6 @@
 import Glibc
 import Synchronization
+import Threading
 
 /// Log severities, in rising order.
 enum LogLevel: Int, Sendable, CaseIterable {
@@ -78,6 +79,48 @@ enum Log {
 
     static func write(_ module: LogModule, _ level: LogLevel, _ text: @autoclosure () -> String) {
         guard isEnabled(module, level) else { return }
+        guard let skipped = level == .debug ? 0 : allowance(module) else { return }
+        if skipped > 0 { put(module, .warning, "\(skipped) lines of this module were left out: too many at once") }
+        put(module, level, text())
+    }
+
+    /// Lines a module may write at once, and then in a second: peers must not be able to fill the disk.
+    private static let burst = 5000
+    private static let linesPerSecond = 100
+
+    private struct Budget {
+        var left = Log.burst
+        var filledAt = 0
+        var skipped = 0
+    }
+
+    private static let budgets = Locked<[Budget]>(Array(repeating: Budget(), count: LogModule.allCases.count))
+
+    /// Nil: not now. Else how many lines were left out since the last one written.
+    private static func allowance(_ module: LogModule) -> Int? {
+        var moment = timespec()
+        clock_gettime(CLOCK_MONOTONIC_COARSE, &moment)
+        let second = moment.tv_sec
+        return budgets.withLock { budgets -> Int? in
+            var budget = budgets[module.index]
+            defer { budgets[module.index] = budget }
+            if second > budget.filledAt {
+                let earned = min(burst, (second - budget.filledAt) * linesPerSecond)
+                budget.left = min(burst, budget.left + earned)
+                budget.filledAt = second
+            }
+            guard budget.left > 0 else {
+                budget.skipped += 1
+                return nil
+            }
+            budget.left -= 1
+            let skipped = budget.skipped
+            budget.skipped = 0
+            return skipped
+        }
+    }
+
+    private static func put(_ module: LogModule, _ level: LogLevel, _ text: String) {
         var moment = timespec()
         clock_gettime(CLOCK_REALTIME, &moment)
         var parts = tm()
@@ -87,7 +130,7 @@ enum Log {
         strftime(&stamp, 32, "%Y-%m-%d %H:%M:%S", &parts)
         let micro = String(1_000_000 + moment.tv_nsec / 1000).dropFirst()
         let time = String(decoding: stamp.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        var line = "\(time).\(micro) +0000 \(module.rawValue) (\(level.name)) \(text())\n"
+        var line = "\(time).\(micro) +0000 \(module.rawValue) (\(level.name)) \(text)\n"
         line.withUTF8 { _ = Glibc.write(2, $0.baseAddress, $0.count) }
     }
 }

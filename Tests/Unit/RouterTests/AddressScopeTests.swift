@@ -1,0 +1,63 @@
+import Testing
+
+@testable import Router
+
+/// router-protocol sheet, section 4.1: from address text to hash key, seen from router `me`.
+@Suite struct AddressScopeTests {
+    /// Every row of the table that an interior router without a network id has, plain and normalised.
+    static let rows: [(text: String, key: String)] = [
+        ("_local/x", "Lx"), ("_local/$management", "L$management"), ("_local/a/b", "La/b"),
+        ("_topo/0/me/x", "Lx"), ("_topo/0/me/temp.abc", "Ltemp.abc"),
+        ("_topo/0/all/qdrouter", "Tqdrouter"), ("_topo/all/qdrouter.ma", "Tqdrouter.ma"),
+        ("_topo/0/other/x", "Rother"), ("_topo/0/other/a/b", "Rother"), ("_topo/0/other", "Rother"),
+        ("_topo/0/me2/x", "Rme2"), ("_topo/0/m/x", "Rm"),
+        ("_edge/e1/x", "He1"), ("_edge/e1", "He1"),
+        ("x", "Mx"), ("a/b", "Ma/b"), ("a.b", "Ma.b"), ("_topology/x", "M_topology/x"), ("_locals/x", "M_locals/x"),
+        ("$management", "M$management"), ("my service", "Mmy service"),
+    ]
+
+    @Test(arguments: rows) func classifiesPlainText(text: String, key: String) {
+        #expect(AddressScope(text, selfID: "me").key == key)
+    }
+
+    /// Scheme, host and leading slash are skipped, one trailing dot or slash is dropped: all of them the same address.
+    @Test(arguments: rows) func normalises(text: String, key: String) {
+        for prefix in ["/", "amqp:/", "amqps:/", "amqp://h:1/", "amqp://user@[::1]:5672/"] {
+            #expect(AddressScope(prefix + text, selfID: "me").key == key, "\(prefix + text)")
+        }
+        for suffix in ["/", "."] {
+            #expect(AddressScope(text + suffix, selfID: "me").key == key, "\(text + suffix)")
+        }
+    }
+
+    /// Only one slash in front and one character behind are dropped.
+    @Test func dropsNoMoreThanOne() {
+        #expect(AddressScope("//x", selfID: "me").key == "M/x")
+        #expect(AddressScope("x//", selfID: "me").key == "Mx/")
+        #expect(AddressScope("x./", selfID: "me").key == "Mx.")
+    }
+
+    /// A colon that ends no scheme belongs to the address.
+    @Test func keepsColonsInNames() {
+        #expect(AddressScope("web:8080", selfID: "me").key == "Mweb:8080")
+        #expect(AddressScope("amqp://host-without-path", selfID: "me").key == "Mamqp://host-without-path")
+    }
+
+    /// Nothing traps on texts a peer may send.
+    @Test(arguments: [
+        "", "/", ".", ":", ":/", "://", ":///", "_topo/", "_topo/0", "_topo/0/", "_topo/0/me", "_topo/0/me/",
+        "_topo/0//x",
+        "_edge/", "_edge//", "_local/", "amqp:", "amqp:/", "amqp://", "amqp:///", "é/ü", "\u{0}", "_topo/0/all",
+    ])
+    func survives(text: String) {
+        let scope = AddressScope(text, selfID: "me")
+        #expect("LTRHM".contains(scope.key.first ?? "?"))
+    }
+
+    @Test func routersAndLocalNamesAreKeptApart() {
+        #expect(AddressScope("_topo/0/me", selfID: "me") == .local(""))
+        #expect(AddressScope("_topo/0/all", selfID: "me") == .all(""))
+        #expect(AddressScope("_topo/0/é", selfID: "me") == .router("é"))
+        #expect(AddressScope("_topo/1/x/y", selfID: "me") == .mobile("_topo/1/x/y"))
+    }
+}
