@@ -180,7 +180,8 @@ class Platforms(CommandLineTest):
             "for the site to work with this type of linkAccess, the --enable-link-access option must be set to true")
         self.refused(
             ["connector", "generate", "a", "80", "--host", "a", "--selector", "app=a"],
-            "If host is configured, cannot configure workload or selector")
+            "If host is configured, cannot configure workload or selector",
+            "If selector is configured, cannot configure workload or host")
         self.refused(
             ["connector", "generate", "a", "80", "--selector", "app=a,tier=b"],
             "selector is not valid: " + no_match(SELECTOR))

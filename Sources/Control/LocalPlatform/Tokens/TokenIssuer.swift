@@ -65,7 +65,7 @@ package struct TokenIssuer: Sendable {
     }
 
     /// The token of a grant that is Ready.
-    static func token(of grant: AccessGrant, linkCost: Int) -> Issued {
+    package static func token(of grant: AccessGrant, linkCost: Int) -> Issued {
         var token = AccessToken(name: grant.name)
         token.url = grant.statusURL
         token.code = grant.statusCode

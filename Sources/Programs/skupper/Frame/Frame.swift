@@ -28,7 +28,7 @@ enum Frame {
         let invocation = Invocation(
             platform: platform, arguments: line.arguments, flags: line.flags,
             namespace: namespace.isEmpty ? "default" : namespace,
-            files: SiteFiles(namespace: namespace.isEmpty ? "default" : namespace))
+            resources: SiteFiles(namespace: namespace.isEmpty ? "default" : namespace))
         invocation.warnAboutClusterFlags()
         return execute(type.init(invocation), invocation)
     }

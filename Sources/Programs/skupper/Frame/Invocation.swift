@@ -3,13 +3,22 @@ struct Invocation {
     let platform: Platform
     let arguments: [String]
     let flags: FlagValues
-    /// The namespace given, or `default`.
+    /// The namespace given, or that of the kubeconfig context on kubernetes, or `default`.
     let namespace: String
-    /// The files of that namespace.
-    let files: SiteFiles
+    /// The resources of that namespace.
+    let resources: any SiteResources
 
     /// The first argument; empty when there is none.
     var firstArgument: String { arguments.first ?? "" }
+
+    /// The files of the namespace, for what there is on this host only.
+    var files: SiteFiles { SiteFiles(namespace: namespace) }
+
+    /// Whether the resources are in a cluster.
+    var isOnCluster: Bool { platform == .kubernetes }
+
+    /// The cluster to look things up in; nil where there is none: this build has no connection to clusters yet.
+    func cluster() throws -> ClusterResources? { resources as? ClusterResources }
 
     /// Prints the warnings for flags that only a cluster understands.
     func warnAboutClusterFlags() {

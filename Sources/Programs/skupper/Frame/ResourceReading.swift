@@ -13,6 +13,9 @@ extension Resource {
         setSpec(text.isEmpty ? nil : .string(text), field)
     }
 
+    /// Whether the controller reports the resource as ready.
+    var isReady: Bool { condition(.ready)?.isTrue ?? (statusWord == "Ready") }
+
     /// The summary the controller wrote, or what stands for it while there is none.
     /// - Parameter required: the condition whose absence a resource without status shows.
     func summary(required: ConditionType = .configured) -> StatusSummary {

@@ -1,5 +1,5 @@
-import SiteModel
 import Glibc
+import SiteModel
 
 /// Waits for the controller to take up what a command has written.
 struct Waiting {
@@ -13,13 +13,26 @@ struct Waiting {
         var condition: ConditionType { self == .ready ? .ready : .configured }
     }
 
-    let files: SiteFiles
+    /// What is shown on a terminal meanwhile, after upstream.
+    enum Prefix: String {
+        case status = "Waiting for status..."
+        case create = "Waiting for create to complete..."
+        case update = "Waiting for update to complete..."
+        case deletion = "Waiting for deletion to complete..."
+        case token = "Waiting for token status ..."
+    }
+
+    let resources: any SiteResources
     /// Milliseconds.
     let timeout: Int64
+    private let prefix: Prefix
+    private let mayDraw: Bool
 
-    init(_ invocation: Invocation) {
-        files = invocation.files
+    init(_ invocation: Invocation, _ prefix: Prefix, mayDraw: Bool = true) {
+        resources = invocation.resources
         timeout = invocation.flags.seconds("timeout") * 1000
+        self.prefix = prefix
+        self.mayDraw = mayDraw
     }
 
     /// Waits until the controller reports the goal for the resource as it was written.
@@ -29,10 +42,15 @@ struct Waiting {
         guard let kind = written.knownKind else { return }
         let name = written.name
         var last: Condition?
-        let reached = try until {
+        var wasTouched = false
+        let reached = try until { reason in
             // The status of an earlier version of the resource says nothing about this one.
-            guard let seen = try files.observed(kind, name), seen.spec() == written.spec() else { return false }
+            guard let seen = try resources.observed(kind, name), resources.isCurrent(seen, written: written) else {
+                return false
+            }
+            wasTouched = wasTouched || !seen.conditions.isEmpty
             last = seen.condition(goal.condition)
+            reason = last?.isTrue == false ? last?.message ?? "" : ""
             // The Ready condition can be that of the requirements before the change; the aggregate is computed anew.
             return last?.isTrue == true && (goal != .ready || seen.aggregatedStatus().status == "Ready")
         }
@@ -40,28 +58,38 @@ struct Waiting {
         if let last, !last.isTrue, !last.message.isEmpty {
             throw CommandFailure.failed("\(kind.rawValue) \"\(name)\" is not yet \(goal.rawValue): \(last.message)")
         }
+        let advice = wasTouched ? nil : resources.adviceWhenUntouched(kind, name)
         throw CommandFailure.failed(
-            "\(kind.rawValue) \"\(name)\" is not yet \(goal.rawValue), check the status for more information")
+            "\(kind.rawValue) \"\(name)\" is not yet \(goal.rawValue), check the status for more information"
+                + (advice.map { "\nWaited \(span) for the controller to take it up. \($0)" } ?? ""))
     }
 
     /// Waits until the controller has dropped a deleted resource.
     func disappear(_ kind: ResourceKind, _ name: String) throws {
-        let gone = try until { try files.observed(kind, name) == nil }
+        let gone = try until { _ in try resources.observed(kind, name) == nil }
         if !gone {
             throw CommandFailure.failed(
                 "\(kind.rawValue) \"\(name)\" not deleted yet, check the status for more information")
         }
     }
 
-    /// Asks again and again until the answer is yes or the time is up.
-    func until(_ isDone: () throws -> Bool) rethrows -> Bool {
+    /// Asks again and again until the answer is yes or the time is up. What `isDone` writes into its argument is shown
+    /// as the reason for the waiting.
+    func until(_ isDone: (inout String) throws -> Bool) throws -> Bool {
         let end = Waiting.now() + timeout
+        var spinner = Spinner(prefix.rawValue, isWelcome: mayDraw)
+        defer { spinner.clear() }
+        var reason = ""
         while true {
-            if try isDone() { return true }
+            if try isDone(&reason) { return true }
             if Waiting.now() >= end { return false }
-            usleep(100_000)
+            spinner.turn(reason: reason)
+            usleep(resources.pollMicroseconds)
         }
     }
+
+    /// The time limit as the user would write it.
+    var span: String { GoDuration.format(seconds: timeout / 1000) }
 
     /// Milliseconds on a clock that is never set back.
     private static func now() -> Int64 {

@@ -21,10 +21,14 @@ struct LinkDelete: Command {
 
     mutating func validate() throws -> [String] {
         var complaints = Complaints()
-        if let found = LinkName.required(invocation.arguments, &complaints) {
+        try LinkName.requireSite(invocation, &complaints)
+        if let found = LinkName.required(invocation, &complaints) {
             name = found
-            if try invocation.files.get(.link, name) == nil {
-                complaints.add("There is no link resource in the namespace with the name \"\(name)\"")
+            if try invocation.resources.get(.link, name) == nil {
+                complaints.add(
+                    invocation.isOnCluster
+                        ? "the link \"\(name)\" is not available in the namespace"
+                        : "There is no link resource in the namespace with the name \"\(name)\"")
             }
         }
         CommonFlags.checkTimeout(invocation.flags, &complaints)
@@ -32,13 +36,10 @@ struct LinkDelete: Command {
     }
 
     func run() throws {
-        try invocation.files.delete(.link, name)
+        try invocation.resources.delete(.link, name)
     }
 
     func wait() throws {
-        if invocation.flags.isOn("wait"), invocation.files.isControllerRunning() {
-            try Waiting(invocation).disappear(.link, name)
-        }
-        Console.print("Link \"\(name)\" is deleted")
+        try DeletionWait.finish(invocation, .link, name, done: "Link \"\(name)\" is deleted")
     }
 }

@@ -25,9 +25,14 @@ struct LinkGenerate: Command {
             details: """
                 Print a Link resource and its Secret, with which another site can link to this one without a token.
                 Whoever has this text can join the network for as long as the certificate is valid: keep it secret.
-                Nothing is stored here; each call makes a certificate of its own.
-                """,
-            example: "skupper link generate > link.yaml\nskupper link generate --host 192.0.2.7 > link.yaml",
+
+                """
+                + (platform == .kubernetes
+                    ? "The controller makes the certificate and keeps it as a Secret, which further calls print again."
+                    : "Nothing is stored here; each call makes a certificate of its own."),
+            example: "skupper link generate > link.yaml\n"
+                + (platform == .kubernetes
+                    ? "skupper link generate --cost 5 -o json" : "skupper link generate --host 192.0.2.7 > link.yaml"),
             flags: flags + common)
     }
 
@@ -40,6 +45,10 @@ struct LinkGenerate: Command {
 
     mutating func validate() throws -> [String] {
         var complaints = Complaints()
+        if invocation.isOnCluster {
+            site = try LinkExport.validate(invocation, &complaints)
+            return complaints.texts
+        }
         if !invocation.arguments.isEmpty { complaints.add("arguments are not allowed in this command") }
         site = try invocation.files.observedList(.site).first.flatMap { Site($0) }
         if try site == nil || !invocation.files.isInitialized() {
@@ -53,6 +62,7 @@ struct LinkGenerate: Command {
 
     func run() throws {
         guard let site else { return }
+        if invocation.isOnCluster { return try LinkExport(invocation, site: site).run() }
         let endpoints = try wantedEndpoints(site)
         let name = "link-\(site.name)"
         let issuer = site.defaultIssuer.isEmpty ? "skupper-site-ca" : site.defaultIssuer

@@ -25,20 +25,23 @@ struct LinkStatus: Command {
 
     mutating func validate() throws -> [String] {
         var complaints = Complaints()
-        name = LinkName.optional(invocation.arguments, &complaints)
-        links = try invocation.files.observedList(.link)
+        name = LinkName.optional(invocation, &complaints)
+        links = try invocation.resources.observedList(.link)
         if let name { links = links.filter { $0.name == name } }
         if format != "wide" { CommonFlags.checkOutput(invocation.flags, &complaints) }
-        if complaints.texts.isEmpty, try invocation.files.list(.site).isEmpty {
+        if complaints.texts.isEmpty, try invocation.resources.list(.site).isEmpty {
             complaints.add("there is no skupper site available")
         }
         return complaints.texts
     }
 
     func run() throws {
-        try invocation.files.warnWhenStale()
+        try invocation.resources.warnWhenStale()
         if links.isEmpty, let name {
-            throw CommandFailure.failed("There is no link resource in the namespace with the name \"\(name)\"")
+            throw CommandFailure.failed(
+                invocation.isOnCluster
+                    ? "links.skupper.io \"\(name)\" not found"
+                    : "There is no link resource in the namespace with the name \"\(name)\"")
         }
         if format == "json" || format == "yaml" { return ResourceText.show(links, as: format) }
         if name != nil, let link = links.first {
@@ -72,7 +75,7 @@ struct LinkStatus: Command {
     private func showIncoming() throws {
         var table = Table(["FROM SITE", "LINK", "OPERATIONAL"])
         var found = false
-        for site in try invocation.files.observedList(.site) {
+        for site in try invocation.resources.observedList(.site) {
             let ownIdentity = site.uid
             for remote in site.status("network")?.listValue ?? [] {
                 for link in remote["links"]?.listValue ?? []

@@ -18,6 +18,7 @@ struct LinkUpdate: Command {
 
     private let invocation: Invocation
     private var link: Resource?
+    private var original: Resource?
 
     init(_ invocation: Invocation) {
         self.invocation = invocation
@@ -25,15 +26,23 @@ struct LinkUpdate: Command {
 
     mutating func validate() throws -> [String] {
         var complaints = Complaints()
-        if let name = LinkName.required(invocation.arguments, &complaints) {
-            link = try invocation.files.get(.link, name)
-            if link == nil { complaints.add("the link \"\(name)\" is not available in the namespace") }
+        try LinkName.requireSite(invocation, &complaints)
+        if let name = LinkName.required(invocation, &complaints) {
+            original = try invocation.resources.get(.link, name)
+            link = original
+            if original == nil {
+                complaints.add(
+                    "the link \"\(name)\" is not available in the namespace"
+                        + (invocation.isOnCluster ? ": links.skupper.io \"\(name)\" not found" : ""))
+            }
         }
         if let secret = invocation.flags.givenText("tls-credentials") {
             if let reason = FieldRules.name(secret) {
                 complaints.add("the name of the tls secret is not valid: \(reason)")
-            } else if try !invocation.files.hasCredentials(secret) {
-                complaints.add("the TLS secret \"\(secret)\" is not available in the namespace: not found")
+            } else if try !invocation.resources.hasCredentials(secret) {
+                complaints.add(
+                    "the TLS secret \"\(secret)\" is not available in the namespace: "
+                        + (invocation.isOnCluster ? "secrets \"\(secret)\" not found" : "not found"))
             } else {
                 link?.setSpecText("tlsCredentials", secret)
             }
@@ -48,15 +57,15 @@ struct LinkUpdate: Command {
     }
 
     func run() throws {
-        guard let link else { return }
-        Console.print("File written to \(try invocation.files.write(link))")
+        guard let original, let link else { return }
+        if let told = try invocation.resources.change(original, into: link) { Console.print(told) }
     }
 
     func wait() throws {
         guard let link else { return }
         let goal = Waiting.Goal(rawValue: invocation.flags.text("wait")) ?? .none
-        guard goal != .none, invocation.files.isControllerRunning() else { return }
-        try Waiting(invocation).reach(goal, written: link)
+        guard goal != .none, invocation.resources.expectsController() else { return }
+        try Waiting(invocation, .update).reach(goal, written: link)
         Console.print("Link \"\(link.name)\" is updated")
     }
 }

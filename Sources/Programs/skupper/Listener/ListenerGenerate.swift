@@ -11,7 +11,7 @@ struct ListenerGenerate: Command {
         command = ServiceGeneration(.listener, invocation)
     }
 
-    mutating func validate() -> [String] { command.validate() }
+    mutating func validate() throws -> [String] { try command.validate() }
 
     func run() { command.run() }
 }

@@ -5,11 +5,11 @@ import SiteModel
 enum HostRules {
     /// Checks a complete resource that is about to be stored beside the others of its namespace.
     static func check(_ resource: Resource, _ invocation: Invocation, _ complaints: inout Complaints) throws {
-        guard invocation.platform != .kubernetes, complaints.texts.isEmpty else { return }
+        guard !invocation.isOnCluster, complaints.texts.isEmpty else { return }
         for fault in ResourceValidation.validate(resource) {
             complaints.add("\(resource.kind) \"\(resource.name)\" is not valid: \(fault)")
         }
-        let files = invocation.files
+        let files = invocation.resources
         let others = try (files.list(.listener) + files.list(.multiKeyListener)).filter { $0.key != resource.key }
         let before = ResourceValidation.portConflicts(others).map(\.text)
         for conflict in ResourceValidation.portConflicts(others + [resource]) where !before.contains(conflict.text) {

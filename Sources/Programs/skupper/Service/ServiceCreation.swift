@@ -24,11 +24,11 @@ struct ServiceCreation {
     mutating func validate() throws -> [String] {
         var complaints = Complaints()
         let (name, port) = ServiceArguments.nameAndPort(noun, invocation.arguments, &complaints)
-        if complaints.texts.isEmpty, try invocation.files.get(noun.kind, name) != nil {
+        if complaints.texts.isEmpty, try invocation.resources.get(noun.kind, name) != nil {
             complaints.add("There is already a \(noun.word) \(name) created for namespace \(invocation.namespace)")
         }
-        let fields = ServiceFields(noun: noun, platform: invocation.platform, flags: invocation.flags)
-        fields.validate(credentialsLabel: "tlsCredentials value", &complaints)
+        var fields = ServiceFields(noun, invocation)
+        try fields.validate(credentials: .mustExist, &complaints)
         CommonFlags.checkTimeout(invocation.flags, &complaints)
         CommonFlags.checkWait(invocation.flags, &complaints)
         resource = Resource(kind: noun.kind, name: name, namespace: invocation.namespace)
@@ -38,22 +38,24 @@ struct ServiceCreation {
     }
 
     func run() throws {
-        Console.print("File written to \(try invocation.files.write(resource))")
+        if let told = try invocation.resources.create(resource) { Console.print(told) }
     }
 
     func wait() throws {
-        try ServiceWait.finish(invocation, resource) { "\(noun.title) \"\(resource.name)\" is \($0.rawValue)." }
+        try ServiceWait.finish(invocation, .create, resource) {
+            "\(noun.title) \"\(resource.name)\" is \($0.rawValue)."
+        }
     }
 }
 
 /// The end of creating and updating: wait where a controller is there to act.
 enum ServiceWait {
     static func finish(
-        _ invocation: Invocation, _ resource: Resource, done: (Waiting.Goal) -> String
+        _ invocation: Invocation, _ prefix: Waiting.Prefix, _ resource: Resource, done: (Waiting.Goal) -> String
     ) throws {
         let goal = Waiting.Goal(rawValue: invocation.flags.text("wait")) ?? .none
-        guard goal != .none, invocation.files.isControllerRunning() else { return }
-        try Waiting(invocation).reach(goal, written: resource)
+        guard goal != .none, invocation.resources.expectsController() else { return }
+        try Waiting(invocation, prefix).reach(goal, written: resource)
         Console.print(done(goal))
     }
 }

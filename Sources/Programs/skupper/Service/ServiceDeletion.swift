@@ -19,11 +19,13 @@ struct ServiceDeletion {
 
     mutating func validate() throws -> [String] {
         var complaints = Complaints()
-        let missing = noun.missingNameForDelete
+        let missing = noun.missingNameForDelete(on: invocation.platform)
         if let found = ServiceArguments.name(noun, invocation.arguments, missing: missing, &complaints) {
             name = found
-            if try invocation.files.get(noun.kind, name) == nil {
-                complaints.add("\(noun.word) \(name) does not exist")
+            if try invocation.resources.get(noun.kind, name) == nil {
+                complaints.add(
+                    "\(noun.word) \(name) does not exist"
+                        + (invocation.isOnCluster ? " in namespace \(invocation.namespace)" : ""))
             }
         }
         CommonFlags.checkTimeout(invocation.flags, &complaints)
@@ -31,13 +33,10 @@ struct ServiceDeletion {
     }
 
     func run() throws {
-        try invocation.files.delete(noun.kind, name)
+        try invocation.resources.delete(noun.kind, name)
     }
 
     func wait() throws {
-        if invocation.flags.isOn("wait"), invocation.files.isControllerRunning() {
-            try Waiting(invocation).disappear(noun.kind, name)
-        }
-        Console.print("\(noun.title) \"\(name)\" deleted")
+        try DeletionWait.finish(invocation, noun.kind, name, done: "\(noun.title) \"\(name)\" deleted")
     }
 }

@@ -19,17 +19,11 @@ struct ServiceGeneration {
         resource = Resource(kind: noun.kind, name: "")
     }
 
-    mutating func validate() -> [String] {
+    mutating func validate() throws -> [String] {
         var complaints = Complaints()
         let (name, port) = ServiceArguments.nameAndPort(noun, invocation.arguments, &complaints)
-        let fields = ServiceFields(noun: noun, platform: invocation.platform, flags: invocation.flags)
-        fields.validate(credentialsLabel: "tlsCredentials", &complaints)
-        let workload = invocation.flags.text("workload")
-        if !workload.isEmpty, FieldRules.workload(workload) == nil {
-            complaints.add(
-                "the selector of a workload can be read from a cluster only, which this build does not support: "
-                    + "give --selector instead of --workload")
-        }
+        var fields = ServiceFields(noun, invocation)
+        try fields.validate(credentials: .mayBeMissing, &complaints)
         CommonFlags.checkOutput(invocation.flags, &complaints)
         resource = Resource(kind: noun.kind, name: name)
         fields.fill(&resource, port: port)

@@ -5,13 +5,15 @@ struct ServiceNoun {
     let kind: ResourceKind
     /// The noun as typed.
     let word: String
-    /// How an update without a name is refused, after upstream.
-    let missingNameForDelete: String
 
-    static let connector = ServiceNoun(
-        kind: .connector, word: "connector", missingNameForDelete: "connector name must be configured")
-    static let listener = ServiceNoun(
-        kind: .listener, word: "listener", missingNameForDelete: "listener name must be specified")
+    static let connector = ServiceNoun(kind: .connector, word: "connector")
+    static let listener = ServiceNoun(kind: .listener, word: "listener")
+
+    /// How a deletion without a name is refused, after upstream.
+    func missingNameForDelete(on platform: Platform) -> String {
+        kind == .connector && platform != .kubernetes
+            ? "connector name must be configured" : "\(word) name must be specified"
+    }
 
     /// The noun with a capital first letter, as in success texts.
     var title: String { kind.rawValue }

@@ -15,7 +15,7 @@ struct ServiceStatusList {
     mutating func validate() throws -> [String] {
         var complaints = Complaints()
         name = ServiceArguments.optionalName(noun, invocation.arguments, &complaints)
-        resources = try invocation.files.observedList(noun.kind)
+        resources = try invocation.resources.observedList(noun.kind)
         if let name {
             resources = resources.filter { $0.name == name }
             if resources.isEmpty {
@@ -28,7 +28,7 @@ struct ServiceStatusList {
 
     /// Prints the resources: as `-o` says, or with one of the given ways.
     func show(table: ([Resource]) -> Table, single: (Resource) -> Void) throws {
-        try invocation.files.warnWhenStale()
+        try invocation.resources.warnWhenStale()
         let format = invocation.flags.text("output")
         if !format.isEmpty {
             ResourceText.show(resources, as: format)

@@ -5,6 +5,7 @@ struct ServiceUpdate {
     private let noun: ServiceNoun
     private let invocation: Invocation
     private var resource: Resource
+    private var original: Resource
 
     static func specification(_ noun: ServiceNoun, on platform: Platform, example: String) -> CommandSpecification {
         CommandSpecification(
@@ -19,14 +20,16 @@ struct ServiceUpdate {
     init(_ noun: ServiceNoun, _ invocation: Invocation) {
         self.noun = noun
         self.invocation = invocation
-        resource = Resource(kind: noun.kind, name: "")
+        original = Resource(kind: noun.kind, name: "")
+        resource = original
     }
 
     mutating func validate() throws -> [String] {
         var complaints = Complaints()
         let missing = "\(noun.word) name must be configured"
         if let name = ServiceArguments.name(noun, invocation.arguments, missing: missing, &complaints) {
-            if let found = try invocation.files.get(noun.kind, name) {
+            if let found = try invocation.resources.get(noun.kind, name) {
+                original = found
                 resource = found
             } else {
                 complaints.add("\(noun.word) \(name) must exist in namespace \(invocation.namespace) to be updated")
@@ -35,8 +38,8 @@ struct ServiceUpdate {
         if invocation.flags.integer("port") < 0 {
             complaints.add("\(noun.word) port is not valid: value is not positive")
         }
-        let fields = ServiceFields(noun: noun, platform: invocation.platform, flags: invocation.flags)
-        fields.validate(credentialsLabel: "tlsCredentials value", &complaints)
+        var fields = ServiceFields(noun, invocation)
+        try fields.validate(credentials: .mustExist, &complaints)
         CommonFlags.checkTimeout(invocation.flags, &complaints)
         CommonFlags.checkWait(invocation.flags, &complaints)
         fields.change(&resource)
@@ -45,11 +48,11 @@ struct ServiceUpdate {
     }
 
     func run() throws {
-        Console.print("File written to \(try invocation.files.write(resource))")
+        if let told = try invocation.resources.change(original, into: resource) { Console.print(told) }
     }
 
     func wait() throws {
-        try ServiceWait.finish(invocation, resource) { goal in
+        try ServiceWait.finish(invocation, .update, resource) { goal in
             noun.kind == .connector
                 ? "Connector \"\(resource.name)\" is \(goal.rawValue)." : "Listener \"\(resource.name)\" is updated"
         }

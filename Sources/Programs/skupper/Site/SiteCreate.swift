@@ -23,7 +23,7 @@ struct SiteCreate: Command {
     mutating func validate() throws -> [String] {
         var complaints = Complaints()
         let name = SiteName.required(invocation.arguments, &complaints)
-        if try !invocation.files.list(.site).isEmpty {
+        if try !invocation.resources.list(.site).isEmpty {
             complaints.add("There is already a site created for this namespace")
         }
         let access = LinkAccessFlags(flags: invocation.flags)
@@ -38,10 +38,10 @@ struct SiteCreate: Command {
     }
 
     func run() throws {
-        Console.print("File written to \(try invocation.files.write(site))")
+        if let told = try invocation.resources.create(site) { Console.print(told) }
     }
 
     func wait() throws {
-        try SiteWait.finish(invocation, site: site, done: { "Site \"\(site.name)\" is \($0.rawValue)." })
+        try SiteWait.finish(invocation, .status, site: site, done: { "Site \"\(site.name)\" is \($0.rawValue)." })
     }
 }

@@ -26,26 +26,20 @@ struct SiteDelete: Command {
     mutating func validate() throws -> [String] {
         var complaints = Complaints()
         let site = try SiteName.existing(
-            invocation, verb: "delete", unknown: { "site \($0) does not exist" }, &complaints)
+            invocation, verb: "delete",
+            unknown: {
+                invocation.isOnCluster ? "site with name \"\($0)\" is not available" : "site \($0) does not exist"
+            }, &complaints)
         name = site?.name ?? ""
         CommonFlags.checkTimeout(invocation.flags, &complaints)
         return complaints.texts
     }
 
     func run() throws {
-        if invocation.flags.isOn("all") {
-            try invocation.files.deleteEverything()
-        } else {
-            try invocation.files.delete(.site, name)
-            // A router access made by hand for this site is of no use without it.
-            try invocation.files.delete(.routerAccess, "router-access-\(name)")
-        }
+        try invocation.resources.deleteSite(name, all: invocation.flags.isOn("all"))
     }
 
     func wait() throws {
-        if invocation.flags.isOn("wait"), invocation.files.isControllerRunning() {
-            try Waiting(invocation).disappear(.site, name)
-        }
-        Console.print("Site \"\(name)\" is deleted")
+        try DeletionWait.finish(invocation, .site, name, done: "Site \"\(name)\" is deleted")
     }
 }

@@ -18,7 +18,7 @@ enum SiteName {
     static func existing(
         _ invocation: Invocation, verb: String, unknown: (String) -> String, _ complaints: inout Complaints
     ) throws -> Resource? {
-        let sites = try invocation.files.list(.site)
+        let sites = try invocation.resources.list(.site)
         if sites.isEmpty {
             complaints.add("there is no existing Skupper site resource to \(verb)")
             return nil
@@ -28,11 +28,25 @@ enum SiteName {
             complaints.add("site name is required because there are several sites in this namespace")
             return nil
         }
+        if invocation.isOnCluster { return named(sites, invocation.arguments, unknown, &complaints) }
         let before = complaints.texts.count
         let name = required(invocation.arguments, &complaints)
         guard complaints.texts.count == before else { return nil }
         if let site = sites.first(where: { $0.name == name }) { return site }
         complaints.add(unknown(name))
+        return nil
+    }
+
+    /// On a cluster the name is looked up as it stands, as upstream does.
+    private static func named(
+        _ sites: [Resource], _ arguments: [String], _ unknown: (String) -> String, _ complaints: inout Complaints
+    ) -> Resource? {
+        guard arguments.count == 1 else {
+            complaints.add("only one argument is allowed for this command")
+            return nil
+        }
+        if let site = sites.first(where: { $0.name == arguments[0] }) { return site }
+        complaints.add(unknown(arguments[0]))
         return nil
     }
 

@@ -17,7 +17,12 @@ struct SiteStatus: Command {
 
     mutating func validate() throws -> [String] {
         var complaints = Complaints()
-        sites = try invocation.files.observedList(.site)
+        if invocation.isOnCluster {
+            if !invocation.arguments.isEmpty { return ["this command does not need any arguments"] }
+            CommonFlags.checkOutput(invocation.flags, &complaints)
+            return complaints.texts
+        }
+        sites = try invocation.resources.observedList(.site)
         if invocation.arguments.count > 1 {
             complaints.add("only one argument is allowed for this command")
         } else if let name = invocation.arguments.first {
@@ -34,15 +39,16 @@ struct SiteStatus: Command {
         return complaints.texts
     }
 
-    func run() throws {
+    mutating func run() throws {
+        if invocation.isOnCluster { sites = try invocation.resources.observedList(.site) }
         guard !sites.isEmpty else {
             Console.print("There is no existing Skupper site resource")
             return
         }
-        if try !invocation.files.isInitialized() {
+        if !invocation.isOnCluster, try !invocation.files.isInitialized() {
             Console.note("Site not initialized yet")
         } else {
-            try invocation.files.warnWhenStale()
+            try invocation.resources.warnWhenStale()
         }
         let format = invocation.flags.text("output")
         if !format.isEmpty { return ResourceText.show(sites, as: format) }

@@ -15,6 +15,7 @@ struct SiteUpdate: Command {
 
     private let invocation: Invocation
     private var site = Resource(kind: .site, name: "")
+    private var original = Resource(kind: .site, name: "")
 
     init(_ invocation: Invocation) {
         self.invocation = invocation
@@ -25,7 +26,8 @@ struct SiteUpdate: Command {
         let found = try SiteName.existing(
             invocation, verb: "update", unknown: { "site with name \"\($0)\" is not available" }, &complaints)
         let access = LinkAccessFlags(flags: invocation.flags)
-        site = found ?? site
+        original = found ?? site
+        site = original
         access.apply(to: &site)
         let text = site.specText("linkAccess")
         access.validate(accessWillBeOn: found == nil || (!text.isEmpty && text != "none"), &complaints)
@@ -35,10 +37,10 @@ struct SiteUpdate: Command {
     }
 
     func run() throws {
-        Console.print("File written to \(try invocation.files.write(site))")
+        if let told = try invocation.resources.change(original, into: site) { Console.print(told) }
     }
 
     func wait() throws {
-        try SiteWait.finish(invocation, site: site, done: { _ in "Site \"\(site.name)\" is updated" })
+        try SiteWait.finish(invocation, .update, site: site, done: { _ in "Site \"\(site.name)\" is updated" })
     }
 }

@@ -51,14 +51,28 @@ struct TokenIssue: Command {
     }
 
     private mutating func validateSite(_ complaints: inout Complaints) throws {
-        guard let found = try invocation.files.list(.site).first.flatMap({ Site($0) }) else {
+        let sites = try invocation.resources.list(.site).compactMap { Site($0) }
+        guard let first = sites.first else {
             complaints.add("A site must exist in namespace \(invocation.namespace) before a token can be created")
             return
         }
-        site = found
-        if site.edge {
+        guard invocation.isOnCluster else {
+            site = first
+            if site.edge {
+                complaints.add("Edge sites cannot accept incoming links from remote sites")
+            } else if !site.acceptsLinks {
+                complaints.add("You must enable link access for this site before you can create a token.")
+            }
+            return
+        }
+        let ready = sites.filter { $0.resource.isReady }
+        if ready.isEmpty {
+            complaints.add("there is no active skupper site in this namespace")
+        } else if ready.contains(where: \.edge) {
             complaints.add("Edge sites cannot accept incoming links from remote sites")
-        } else if !site.acceptsLinks {
+        } else if let open = ready.first(where: { !$0.endpoints.isEmpty }) {
+            site = open
+        } else {
             complaints.add("You must enable link access for this site before you can create a token.")
         }
     }
@@ -69,6 +83,12 @@ struct TokenIssue: Command {
             redemptionsAllowed: flags.integer("redemptions-allowed"),
             expirationWindow: GoDuration.format(seconds: flags.seconds("expiration-window")),
             linkCost: Int(flags.text("cost")) ?? 1)
+        if invocation.isOnCluster {
+            let wait = Waiting(invocation, .token, mayDraw: !target.isStandardOutput)
+            let issued = try GrantRequest(invocation, site: site.name, order: order).issue(wait)
+            try target.write(issued.text)
+            return tell(grant: issued.name)
+        }
         let issued = try TokenIssuer(store: invocation.files.requiredStore())
             .issue(order, to: target.isReplaceable ? target.name : "-", timeoutSeconds: Int(flags.seconds("timeout")))
         if !target.isReplaceable { try target.writeThrough(issued.text) }

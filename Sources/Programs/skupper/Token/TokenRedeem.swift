@@ -25,19 +25,25 @@ struct TokenRedeem: Command {
         source = invocation.firstArgument
     }
 
-    func validate() -> [String] {
+    func validate() throws -> [String] {
         var complaints = Complaints()
+        let isFile = source != "-"
         if invocation.arguments.isEmpty {
             complaints.add("token file name must be configured")
         } else if invocation.arguments.count > 1 {
             complaints.add("only one argument is allowed for this command")
         } else if source.isEmpty {
             complaints.add("file name must not be empty")
-        } else if source != "-" {
-            if let reason = TokenTarget.pathComplaint(source) {
-                complaints.add("token file name is not valid: \(reason)")
-            } else if !Files.exists(source) {
-                complaints.add("token file does not exist: \(source)")
+        } else if isFile, let reason = TokenTarget.pathComplaint(source) {
+            complaints.add("token file name is not valid: \(reason)")
+        }
+        let isNamed = complaints.texts.isEmpty && isFile
+        if invocation.isOnCluster { try validateSite(&complaints) }
+        if isNamed {
+            if !Files.exists(source) {
+                complaints.add(
+                    "token file does not exist: "
+                        + (invocation.isOnCluster ? "stat \(source): no such file or directory" : source))
             } else if Files.kind(source) == .directory {
                 complaints.add("token file name is a directory")
             }
@@ -46,11 +52,24 @@ struct TokenRedeem: Command {
         return complaints.texts
     }
 
+    private func validateSite(_ complaints: inout Complaints) throws {
+        let sites = try invocation.resources.list(.site)
+        if sites.isEmpty {
+            complaints.add("A site must exist in namespace \(invocation.namespace) before a token can be redeemed")
+        } else if !sites.contains(where: \.isReady) {
+            complaints.add("there is no active skupper site in this namespace")
+        }
+    }
+
     func run() throws {
         let file = source == "-"
             ? try TokenFile.parse(Console.readInput(limit: TokenFile.sizeLimit), path: "from standard input")
             : try TokenFile.read(source)
         try file.checkExpiration(now: Int64(time(nil)))
+        if invocation.isOnCluster {
+            let name = try TokenSubmission(invocation, file.token).redeem(Waiting(invocation, .token))
+            return Console.print("Token \"\(name)\" has been redeemed")
+        }
         let outcome = try TokenRedeemer(store: invocation.files.requiredStore()).redeem(
             file.token, timeoutSeconds: Int(invocation.flags.seconds("timeout")), report: { Console.note($0) })
         Console.print("Token \"\(outcome.token)\" has been redeemed.")

@@ -37,6 +37,12 @@ struct TokenTarget {
         !isStandardOutput && Files.kind(name) != .other
     }
 
+    /// Writes the token: as a new file that only its owner can read, or into what cannot be replaced.
+    func write(_ text: String) throws {
+        guard isReplaceable else { return try writeThrough(text) }
+        try Files.write(name, text: text, mode: 0o600)
+    }
+
     /// Writes the token into what cannot be replaced.
     func writeThrough(_ text: String) throws {
         if isStandardOutput { return Console.write(text, to: STDOUT_FILENO) }

@@ -3,9 +3,9 @@ import LocalPlatform
 import SiteModel
 import SiteTrust
 
-/// The resources of the namespace a command works on: what the user asked for, joined with what the controller says.
+/// The resources of a namespace on this host: files with what the user asked for, joined with those of the controller.
 /// Reading from a namespace with an impossible name finds nothing; the frame has refused the name by then.
-struct SiteFiles {
+struct SiteFiles: SiteResources {
     private let store: NamespaceStore?
     private let namespace: String
 
@@ -40,9 +40,19 @@ struct SiteFiles {
         try requiredStore().delete(kind, name)
     }
 
-    /// Removes the input of the namespace.
-    func deleteEverything() throws {
-        try Files.removeTree(requiredStore().layout.inputResources)
+    func create(_ resource: Resource) throws -> String? {
+        "File written to \(try write(resource))"
+    }
+
+    func change(_ original: Resource, into wanted: Resource) throws -> String? {
+        "File written to \(try write(wanted))"
+    }
+
+    func deleteSite(_ name: String, all: Bool) throws {
+        if all { return try Files.removeTree(requiredStore().layout.inputResources) }
+        try delete(.site, name)
+        // A router access made by hand for this site is of no use without it.
+        try delete(.routerAccess, "router-access-\(name)")
     }
 
     // MARK: What the controller says
@@ -92,6 +102,14 @@ struct SiteFiles {
             "Warning: the controller of namespace \"\(namespace)\" is not running; what is shown was true when it last "
                 + "ran. Start it with: skupper system start -n \(namespace)")
     }
+
+    func isCurrent(_ seen: Resource, written: Resource) -> Bool { seen.spec() == written.spec() }
+
+    func expectsController() -> Bool { isControllerRunning() }
+
+    var pollMicroseconds: UInt32 { 100_000 }
+
+    func adviceWhenUntouched(_ kind: ResourceKind, _ name: String) -> String? { nil }
 
     // MARK: Certificates
 

@@ -1,0 +1,37 @@
+import ControlIO
+
+/// What the commands need of a cluster's API server. `ClusterConnection` asks a real one.
+protocol ClusterAPI {
+    /// The namespace of namespaced objects.
+    var namespace: String { get }
+
+    /// One object. A fault of which `isObjectMissing` is true when there is none of the name.
+    func get(_ type: ClusterType, _ name: String) throws(ClusterFault) -> Document
+    /// All objects of a type, or those with the labels (`key=value,…`); at most `limit`, others are left out.
+    func list(_ type: ClusterType, labels: String, limit: Int) throws(ClusterFault) -> [Document]
+    /// Makes an object and returns it as the server has it.
+    func create(_ type: ClusterType, _ object: Document) throws(ClusterFault) -> Document
+    /// Applies a merge patch (RFC 7396).
+    func patch(_ type: ClusterType, _ name: String, _ patch: Document) throws(ClusterFault) -> Document
+    /// Deletes an object; what it owns goes after it.
+    func delete(_ type: ClusterType, _ name: String) throws(ClusterFault)
+    /// The last lines a container of a pod has logged, at most `limit` octets.
+    func log(pod: String, container: String, previous: Bool, limit: Int) throws(ClusterFault) -> [UInt8]
+    /// The same server with another namespace.
+    func inNamespace(_ namespace: String) -> any ClusterAPI
+}
+
+/// Why a request to a cluster gave no object. `description` is what the user reads.
+struct ClusterFault: Error, CustomStringConvertible {
+    /// The HTTP status of the answer; 0 when there was none.
+    let status: Int
+    /// The reason word of the answer, for example `NotFound`; empty when there was none.
+    let reason: String
+    /// What happened, the likely cause and what to do; several lines are possible.
+    let description: String
+
+    /// The server knows the type, and there is no object of the name.
+    var isObjectMissing: Bool { status == 404 && reason == "NotFound" }
+    /// The server does not know the type: its definition is not installed.
+    var isTypeMissing: Bool { status == 404 && reason.isEmpty }
+}
