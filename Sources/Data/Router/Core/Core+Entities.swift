@@ -194,14 +194,14 @@ extension Core {
         let frame = min(max(512, entity.integer("maxFrameSize") ?? 16384), ConnectionSettings.largestFrame)
         let windowOctets = role == .normal ? 8 << 20 : ConnectionSettings.windowMaximum
         let windowFrames = max(2, windowOctets / frame)
+        let sessionFrames = min(
+            max(2, entity.integer("maxSessionFrames") ?? windowFrames), ConnectionSettings.windowMaximum / frame)
         let mechanisms = (entity[string: "saslMechanisms"] ?? "").split(separator: " ").map(String.init)
         let handshake = entity.integer("initialHandshakeTimeoutSeconds") ?? 0
         return ConnectionSettings(
             role: role, entity: entity.name, isConnector: isConnector, host: entity[string: "host"] ?? "",
             port: entity[string: "port"] ?? "", cost: entity.integer("cost") ?? 1, maxFrameSize: frame,
-            sessionFrames: UInt32(
-                min(max(2, entity.integer("maxSessionFrames") ?? windowFrames), ConnectionSettings.windowMaximum / frame)
-            ),
+            sessionFrames: UInt32(sessionFrames),
             idleTimeoutMilliseconds: Int64(entity.integer("idleTimeoutSeconds") ?? 16) * 1000,
             linkCapacity: UInt32(entity.integer("linkCapacity") ?? 250), saslMechanisms: mechanisms,
             authenticatePeer: entity.boolean("authenticatePeer") ?? false,
