@@ -278,7 +278,9 @@ class Limits(BoundsCase):
         with self.assertRaises((ConnectionResetError, BrokenPipeError)):
             for _ in range(2000):
                 peer.socket.sendall(ask * 1000)
-        self.assertLess(self.hub.process.resident_kilobytes() - before, 30_000 * (4 if SANITIZED else 1))
+        if not SANITIZED:
+            # AddressSanitizer keeps what was freed for a while, up to 256 MB.
+            self.assertLess(self.hub.process.resident_kilobytes() - before, 30_000)
         self.assert_alive()
 
     def test_flood_of_attach_and_detach(self):
