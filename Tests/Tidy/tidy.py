@@ -139,8 +139,15 @@ def check_control_and_data_apart():
                 yield f"Package.swift: {module} (Control) depends on {dependency} (Data)"
 
 
+def check_manifests_of_parts():
+    """The installation manifests for Kubernetes are made of the parts beside them."""
+    out = subprocess.run(["bash", str(ROOT / "deploy/kubernetes/render.sh"), "--check"], capture_output=True, text=True)
+    if out.returncode != 0:
+        yield "\n".join((out.stderr.strip() or f"render.sh ended with status {out.returncode}").splitlines()[-5:])
+
+
 CHECKS = [check_no_foundation, check_pure_modules, check_sizes, check_unfinished, check_machine_paths, check_names,
-          check_no_public, check_map, check_control_and_data_apart]
+          check_no_public, check_map, check_control_and_data_apart, check_manifests_of_parts]
 
 
 def main():
