@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Puts the installation manifests together from their parts in crds/ and controller/.
 #
-#   deploy/kubernetes/render.sh                  writes install.yaml and install-namespaced.yaml anew
+#   deploy/kubernetes/render.sh                  writes install.yaml, install-namespaced.yaml and images.txt anew
 #   deploy/kubernetes/render.sh --check          changes nothing; fails when one of them is not made of the parts
 #   deploy/kubernetes/render.sh --image IMAGE [cluster|namespaced]
 #                                                prints that manifest for an image of your registry
 #
 # install.yaml             definitions, and a controller in namespace skupper that looks after all namespaces
 # install-namespaced.yaml  a controller that looks after the namespace it is applied to, with rights there only
+# images.txt               every image that an installation pulls, for clusters without a way out
 set -euo pipefail
 
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -91,6 +92,11 @@ manifest() {
     esac
 }
 
+# images: what the pods of an installation run, one a line.
+images() {
+    manifest cluster | sed -nE 's/^ *(- )?image: //p; /_IMAGE$/ { n; s/^ *value: //p }' | sort -u
+}
+
 # fill WATCH: puts the image and the namespace to watch into a deployment.
 fill() {
     local text
@@ -99,9 +105,9 @@ fill() {
     printf '%s\n' "${text//'${WATCH_NAMESPACE}'/$1}"
 }
 
-# check FILE KIND: fails when FILE is not what the parts give.
+# check FILE COMMAND...: fails when FILE is not what the command prints.
 check() {
-    diff -u --label "$1" --label "$1, made of the parts" "$HERE/$1" <(manifest "$2") >&2 ||
+    diff -u --label "$1" --label "$1, made of the parts" "$HERE/$1" <("${@:2}") >&2 ||
         die "deploy/kubernetes/$1 is not made of its parts: run deploy/kubernetes/render.sh"
 }
 
@@ -109,10 +115,12 @@ case "${1:-}" in
     "")
         manifest cluster >"$HERE/install.yaml"
         manifest namespaced >"$HERE/install-namespaced.yaml"
+        images >"$HERE/images.txt"
         ;;
     --check)
-        check install.yaml cluster
-        check install-namespaced.yaml namespaced
+        check install.yaml manifest cluster
+        check install-namespaced.yaml manifest namespaced
+        check images.txt images
         ;;
     --image)
         [ -n "${2:-}" ] || die "--image needs the name of an image"
@@ -120,6 +128,6 @@ case "${1:-}" in
         IMAGE="$2"
         manifest "${3:-cluster}"
         ;;
-    -h | --help) sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" ;;
+    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" ;;
     *) die "unknown argument '$1' (try --help)" ;;
 esac

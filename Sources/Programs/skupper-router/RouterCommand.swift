@@ -5,7 +5,8 @@ import RouterConfig
 /// The command line of the router, with skrouterd's flags.
 enum RouterCommand {
     private struct Options {
-        var configuration = "/etc/skupper-router/skrouterd.conf"
+        /// A router pod names its file in the environment and gives no arguments.
+        var configuration = getenv("QDROUTERD_CONF").map { String(cString: $0) } ?? "/etc/skupper-router/skrouterd.conf"
         var daemon = false
         var pidFile: String?
         var user: String?
@@ -18,7 +19,8 @@ enum RouterCommand {
 
         Flags:
           -c, --config FILE     configuration, JSON (*.json) or skrouterd's text form
-                                (default /etc/skupper-router/skrouterd.conf)
+                                (default: the file named by QDROUTERD_CONF, else
+                                /etc/skupper-router/skrouterd.conf)
           -I, --include PATH    accepted for compatibility; this router needs no Python path
           -d, --daemon          run in the background
           -P, --pidfile FILE    write the process id to FILE
