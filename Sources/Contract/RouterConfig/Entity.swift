@@ -24,7 +24,15 @@ package struct Entity: Hashable, Sendable {
 
     /// The value of `name`, or the schema's default; nil if there is neither.
     package subscript(name: String) -> AttributeValue? {
-        attributes[name] ?? entityType.attribute(name)?.defaultValue
+        attributes[name] ?? defaultValue(of: name)
+    }
+
+    /// The schema's default; the log's DEFAULT module alone has defaults of its own, as the others follow it.
+    private func defaultValue(of name: String) -> AttributeValue? {
+        guard type == "log", attributes["module"] == "DEFAULT" else {
+            return entityType.attribute(name)?.defaultValue
+        }
+        return Schema.defaultLog[name]
     }
 
     /// The value of `name` as text, with the schema's default; nil if there is neither.
@@ -99,7 +107,7 @@ package struct Entity: Hashable, Sendable {
     package var effectiveAttributes: [String: AttributeValue] {
         var result = attributes
         for attribute in entityType.attributes where result[attribute.name] == nil {
-            result[attribute.name] = attribute.defaultValue
+            result[attribute.name] = defaultValue(of: attribute.name)
         }
         return result
     }

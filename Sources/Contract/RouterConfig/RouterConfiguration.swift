@@ -87,6 +87,20 @@ package struct RouterConfiguration: Hashable, Sendable {
         entities.first { $0.type == type } ?? Entity(type: type, attributes: [:])
     }
 
+    /// All entities in processing order, with those that every router has and the file leaves out: one log entity for
+    /// each module, and the singletons.
+    package var completed: [Entity] {
+        let modules = Set(entities(ofType: "log").compactMap { $0[string: "module"] })
+        let logs = Schema.logModules.filter { !modules.contains($0) }.map {
+            Entity(type: "log", attributes: ["module": .string($0)])
+        }
+        let missing = ["network", "policy"].filter { entities(ofType: $0).isEmpty }.map {
+            Entity(type: $0, attributes: [:])
+        }
+        let first = entities.prefix { $0.type == "log" }
+        return first + logs + entities.dropFirst(first.count) + missing
+    }
+
     /// This configuration with the router's id set to `id`, for a file that leaves it out.
     ///
     /// Throws `ConfigError.badValue` if `id` cannot be a router id.

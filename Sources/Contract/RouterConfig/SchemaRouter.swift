@@ -13,6 +13,11 @@ extension Schema {
         "ADDRESS_WATCH", "HTTP1_OBSERVER", "HTTP2_OBSERVER", "HTTP2_DECODER", "DEFAULT",
     ]
 
+    /// What the module DEFAULT writes, how and where, unless told otherwise.
+    static let defaultLog: [String: AttributeValue] = [
+        "enable": "info+", "includeTimestamp": true, "includeSource": false, "outputFile": "stderr",
+    ]
+
     /// The router itself, its place in the network, and its log.
     static let routerTypes: [EntityType] = [
         EntityType(

@@ -208,21 +208,29 @@ extension Schema {
     /// The levels that a log entity's `enable` switches on; nil if it is not valid.
     ///
     /// Parts stand apart by comma, semicolon, colon or white space. Each is a level, `none` or `default`, in any case
-    /// and possibly cut short, and `+` after it adds the graver levels. `default` adds nothing here.
+    /// and possibly cut short, and `+` after it adds the graver levels. `default` adds nothing here; no part, no level.
     package static func enabledLogLevels(_ enable: String) -> Set<String>? {
-        let parts = enable.lowercased().split { $0 == "," || $0 == ";" || $0 == ":" || $0.isWhitespace }
-        guard !parts.isEmpty else { return nil }
         var result: Set<String> = []
-        for part in parts {
+        for part in logLevelWords(enable) {
             let name = part.hasSuffix("+") ? part.dropLast() : part
             guard !name.isEmpty else { return nil }
-            if let index = logLevels.firstIndex(where: { $0.hasPrefix(name) }) {
+            // Files of old routers have the level trace.
+            if let index = logLevels.firstIndex(where: { $0.hasPrefix(name == "trace" ? "debug" : name) }) {
                 result.formUnion(part.hasSuffix("+") ? logLevels[index...] : logLevels[index...index])
             } else if !"none".hasPrefix(name), !"default".hasPrefix(name) {
                 return nil
             }
         }
         return result
+    }
+
+    /// Whether a log entity's `enable` leaves the choice of levels to the DEFAULT module.
+    package static func usesDefaultLogLevels(_ enable: String) -> Bool {
+        logLevelWords(enable).contains { "default".hasPrefix($0) && !"debug".hasPrefix($0) }
+    }
+
+    private static func logLevelWords(_ enable: String) -> [Substring] {
+        enable.lowercased().split { $0 == "," || $0 == ";" || $0 == ":" || $0.isWhitespace }
     }
 
     /// `text` without white space at both ends.

@@ -45,12 +45,21 @@ package final class RouterProcess {
 
     /// Applies the configuration; returns the text of the first failure, after which the router should stop.
     package func apply() -> String? {
-        let entities = configuration.entities
+        let entities = configuration.completed
         let result = Waiting<String?>()
         let core = core
-        for warning in configuration.warnings { Log.write(.agent, .warning, warning) }
+        let warnings = configuration.warnings
+        let router = configuration.router
+        LogSettings.setTime(
+            universal: router.boolean("timestampsInUTC") ?? false, format: router[string: "timestampFormat"])
         core.post {
+            var warnings = warnings
             for entity in entities {
+                // The log's own settings come first, so that warnings go where they are wanted.
+                if entity.type != "log" {
+                    for warning in warnings { Log.write(.agent, .warning, warning) }
+                    warnings = []
+                }
                 do throws(EntityFailure) {
                     try core.create(entity)
                 } catch {
@@ -63,6 +72,10 @@ package final class RouterProcess {
                 "router \(core.routerID) started, mode \(core.routerEntity[string: "mode"] ?? ""), "
                     + "\(core.workers.count) loops, instance \(core.startedSeconds), version \(RouterVersion.text)"
             )
+            // Scripts and tests wait for this line: it says that signals and sockets are in place.
+            Log.write(
+                .server, .info,
+                "Operational, \(core.workers.count) Threads Running (process ID \(getpid()))")
             result.give(nil)
         }
         return result.wait()

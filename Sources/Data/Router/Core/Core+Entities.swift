@@ -49,7 +49,7 @@ extension Core {
             createAddressRule(entity)
             otherEntities.append(entity)
         case "log":
-            applyLog(entity)
+            try applyLog(entity)
             otherEntities.append(entity)
         case "router":
             break
@@ -116,7 +116,7 @@ extension Core {
         case "tcpListener":
             tcpListeners[entity.name]?.entity = entity
         case "log":
-            applyLog(entity)
+            try applyLog(entity)
             replaceOther(entity)
         default:
             replaceOther(entity)
@@ -135,16 +135,6 @@ extension Core {
             return
         }
         treatments.rules.append(TreatmentRules.Rule(name: entity.identity, prefix: prefix, treatment: treatment))
-    }
-
-    private func applyLog(_ entity: Entity) {
-        let name = entity[string: "module"] ?? "DEFAULT"
-        let module = LogModule(rawValue: name)
-        guard name == "DEFAULT" || module != nil, let enable = entity[string: "enable"] else { return }
-        for part in enable.split(separator: ",") {
-            let word = part.hasSuffix("+") ? part.dropLast() : part
-            if let level = LogLevel(name: String(word)) { Log.setLevel(level, for: module) }
-        }
     }
 
     // MARK: TLS profiles

@@ -1,4 +1,5 @@
 import Glibc
+import RouterConfig
 import Synchronization
 import Threading
 
@@ -17,71 +18,101 @@ enum LogLevel: Int, Sendable, CaseIterable {
     }
 
     init?(name: String) {
-        let aliases = ["trace": "debug", "notice": "info"]
-        let wanted = aliases[name] ?? name
-        guard let level = LogLevel.allCases.first(where: { $0.name == wanted }) else { return nil }
+        guard let level = LogLevel.allCases.first(where: { $0.name == name }) else { return nil }
         self = level
     }
 }
 
 /// Log modules, named as skupper-router names them so that existing `log` entities keep working.
-enum LogModule: String, Sendable, CaseIterable {
-    case router = "ROUTER"
-    case core = "ROUTER_CORE"
-    case hello = "ROUTER_HELLO"
-    case linkState = "ROUTER_LS"
-    case mobileAddress = "ROUTER_MA"
-    case server = "SERVER"
-    case agent = "AGENT"
-    case http = "HTTP"
-    case connectionManager = "CONN_MGR"
-    case tcp = "TCP_ADAPTOR"
+enum LogModule: Int, Sendable, CaseIterable {
+    case router, core, hello, linkState, mobileAddress, message, server, agent, container, error, policy, http
+    case connectionManager, python, protocolTrace, tcp, httpAdaptor, flow, addressWatch, http1Observer, http2Observer
+    case http2Decoder
 
-    fileprivate var index: Int {
-        switch self {
-        case .router: 0
-        case .core: 1
-        case .hello: 2
-        case .linkState: 3
-        case .mobileAddress: 4
-        case .server: 5
-        case .agent: 6
-        case .http: 7
-        case .connectionManager: 8
-        case .tcp: 9
-        }
+    private static let names = [
+        "ROUTER", "ROUTER_CORE", "ROUTER_HELLO", "ROUTER_LS", "ROUTER_MA", "MESSAGE", "SERVER", "AGENT", "CONTAINER",
+        "ERROR", "POLICY", "HTTP", "CONN_MGR", "PYTHON", "PROTOCOL", "TCP_ADAPTOR", "HTTP_ADAPTOR", "FLOW_LOG",
+        "ADDRESS_WATCH", "HTTP1_OBSERVER", "HTTP2_OBSERVER", "HTTP2_DECODER",
+    ]
+
+    /// Position in tables that have one entry for each module.
+    var index: Int { rawValue }
+
+    var name: String { LogModule.names[rawValue] }
+
+    /// Nil for DEFAULT, which is no module, and for unknown names.
+    init?(name: String) {
+        guard let position = LogModule.names.firstIndex(of: name) else { return nil }
+        self.init(rawValue: position)
     }
 }
 
-/// The process log: one line per event on standard error, each written with a single call so that lines never mix.
+/// A set of log levels, one bit each.
+struct LogLevels: OptionSet, Sendable {
+    let rawValue: UInt8
+    static let infoAndGraver: LogLevels = [.init(.info), .init(.warning), .init(.error), .init(.critical)]
+
+    init(rawValue: UInt8) { self.rawValue = rawValue }
+    init(_ level: LogLevel) { rawValue = 1 << UInt8(level.rawValue) }
+
+    /// What a `log` entity's `enable` says; nil if it leaves the choice to DEFAULT.
+    init?(enable: String?) {
+        guard let enable, !Schema.usesDefaultLogLevels(enable) else { return nil }
+        let names = Schema.enabledLogLevels(enable) ?? []
+        self.init(LogLevel.allCases.filter { names.contains($0.name) }.map { LogLevels($0) })
+    }
+}
+
+/// The process log: one line per event, each written with a single call so that lines never mix.
+///
+/// What is written, where to and in which form is set by `log` entities, live, for each module (``LogSettings``).
 enum Log {
+    /// Levels each module writes, five bits a module and twelve modules a word: read before every line.
+    private final class Levels: Sendable {
+        private let low = Atomic<UInt64>(0)
+        private let high = Atomic<UInt64>(0)
+
+        init() {
+            for module in LogModule.allCases { set(module, .infoAndGraver) }
+        }
+
+        func set(_ module: LogModule, _ levels: LogLevels) {
+            let shift = UInt64(module.index % 12 * 5)
+            let mask: UInt64 = 0x1f << shift
+            let bits = UInt64(levels.rawValue) << shift
+            if module.index < 12 {
+                low.store(low.load(ordering: .relaxed) & ~mask | bits, ordering: .relaxed)
+            } else {
+                high.store(high.load(ordering: .relaxed) & ~mask | bits, ordering: .relaxed)
+            }
+        }
+
+        func contains(_ module: LogModule, _ level: LogLevel) -> Bool {
+            let index = module.index
+            let word = index < 12 ? low.load(ordering: .relaxed) : high.load(ordering: .relaxed)
+            return word >> UInt64(index % 12 * 5) & (1 << UInt64(level.rawValue)) != 0
+        }
+    }
+
     private static let levels = Levels()
 
-    private final class Levels: Sendable {
-        /// Four bits a module: the lowest level written.
-        let packed = Atomic<UInt64>(0x1111_1111_1111_1111)
-    }
+    /// Sets the levels that `module` writes. Only the control thread does.
+    static func setLevels(_ chosen: LogLevels, for module: LogModule) { levels.set(module, chosen) }
 
-    /// Sets the lowest level that `module` writes; nil = every module.
-    static func setLevel(_ level: LogLevel, for module: LogModule?) {
-        var packed = levels.packed.load(ordering: .relaxed)
-        for candidate in LogModule.allCases where module == nil || candidate == module {
-            let shift = UInt64(candidate.index * 4)
-            packed = packed & ~(0xf << shift) | UInt64(level.rawValue) << shift
-        }
-        levels.packed.store(packed, ordering: .relaxed)
-    }
+    static func isEnabled(_ module: LogModule, _ level: LogLevel) -> Bool { levels.contains(module, level) }
 
-    static func isEnabled(_ module: LogModule, _ level: LogLevel) -> Bool {
-        let lowest = levels.packed.load(ordering: .relaxed) >> UInt64(module.index * 4) & 0xf
-        return UInt64(level.rawValue) >= lowest
-    }
-
-    static func write(_ module: LogModule, _ level: LogLevel, _ text: @autoclosure () -> String) {
+    /// Writes a line if the module writes that level. `text` is made only then.
+    static func write(
+        _ module: LogModule, _ level: LogLevel, _ text: @autoclosure () -> String, file: StaticString = #fileID,
+        line: Int = #line
+    ) {
         guard isEnabled(module, level) else { return }
         guard let skipped = level == .debug ? 0 : allowance(module) else { return }
-        if skipped > 0 { put(module, .warning, "\(skipped) lines of this module were left out: too many at once") }
-        put(module, level, text())
+        if skipped > 0 {
+            LogSettings.put(
+                module, .warning, "\(skipped) lines of this module were left out: too many at once", file, line)
+        }
+        LogSettings.put(module, level, text(), file, line)
     }
 
     /// Lines a module may write at once, and then in a second: peers must not be able to fill the disk.
@@ -118,19 +149,5 @@ enum Log {
             budget.skipped = 0
             return skipped
         }
-    }
-
-    private static func put(_ module: LogModule, _ level: LogLevel, _ text: String) {
-        var moment = timespec()
-        clock_gettime(CLOCK_REALTIME, &moment)
-        var parts = tm()
-        var seconds = moment.tv_sec
-        gmtime_r(&seconds, &parts)
-        var stamp = [CChar](repeating: 0, count: 32)
-        strftime(&stamp, 32, "%Y-%m-%d %H:%M:%S", &parts)
-        let micro = String(1_000_000 + moment.tv_nsec / 1000).dropFirst()
-        let time = String(decoding: stamp.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        var line = "\(time).\(micro) +0000 \(module.rawValue) (\(level.name)) \(text)\n"
-        line.withUTF8 { _ = Glibc.write(2, $0.baseAddress, $0.count) }
     }
 }
