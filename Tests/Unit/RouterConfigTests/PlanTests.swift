@@ -53,6 +53,9 @@ private struct ModelRouter {
 
     /// What counts of a configuration: effective attributes by type and name. Permanent entities that say nothing
     /// are the same as none.
+    private static let bareLog = Entity(
+        type: "log", attributes: ["name": "log/DEFAULT", "module": "DEFAULT"])
+
     static func essence(_ entities: [Entity]) -> [String: [String: AttributeValue]] {
         var result: [String: [String: AttributeValue]] = [:]
         for entity in entities {
@@ -60,6 +63,8 @@ private struct ModelRouter {
             if isPermanent, !entity.attributes.keys.contains(where: { $0 == "enable" || $0 == "networkId" }) {
                 continue
             }
+            // A module that is given what DEFAULT has anyway is as one that is given nothing.
+            if entity.type == "log", entity.effectiveAttributes == bareLog.effectiveAttributes { continue }
             result["\(entity.type) \(entity.name)"] = entity.effectiveAttributes
         }
         return result
@@ -103,7 +108,7 @@ private struct ModelRouter {
                 #"["tcpListener", {"name": "t", "port": "1", "address": "a", "observer": "http1"}]"#)
                 == ["update tcpListener \"t\" (observer)"])
         #expect(
-            try Self.steps(#"["log", {"module": "DEFAULT", "enable": "info+"}]"#, "")
+            try Self.steps(#"["log", {"module": "DEFAULT", "enable": "debug+"}]"#, "")
                 == ["update log \"log/DEFAULT\" (enable)"])
     }
 

@@ -50,7 +50,7 @@ import Testing
         ("router", "id", ""), ("router", "id", "a b"), ("router", "id", "a|b"), ("router", "id", "a$b"),
         ("router", "id", "a\u{7}"), ("router", "mode", "hub"), ("router", "dataConnectionCount", "many"),
         ("router", "workerThreads", "0"), ("router", "helloIntervalSeconds", "99999999999999999999"),
-        ("log", "enable", "loud"), ("log", "enable", ""), ("log", "enable", "info,+"), ("log", "module", "TCP"),
+        ("log", "enable", "loud"), ("log", "enable", "info,+"), ("log", "module", "TCP"),
         ("router.config.address", "priority", "10"), ("router.config.address", "distribution", "any"),
     ])
     func valuesOutOfRange(type: String, attribute: String, value: String) throws {

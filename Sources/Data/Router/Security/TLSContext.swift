@@ -25,6 +25,8 @@ final class TLSContext: @unchecked Sendable {
     let profile: TLSProfile
     /// The profile names a certificate, so SASL EXTERNAL can be used.
     let hasCertificate: Bool
+    /// The key's password, for OpenSSL; never nil, so that OpenSSL does not ask for one on the terminal.
+    private let password: UnsafeMutablePointer<CChar>
 
     /// - Parameters:
     ///   - server: accepts connections; needs a certificate and key.
@@ -35,7 +37,23 @@ final class TLSContext: @unchecked Sendable {
             throw TLSFailure(text: "no TLS context: \(TLSErrors.drain())")
         }
         self.context = context
+        var secret = ""
+        var failure: TLSFailure?
+        do {
+            if let text = profile.password { secret = try Password.resolve(text) }
+        } catch {
+            failure = TLSFailure(text: "sslProfile \(profile.name): \(error.text)")
+        }
+        password = secret.withCString { strdup($0) }
         hasCertificate = profile.certFile != nil
+        if let failure { throw failure }
+        SSL_CTX_set_default_passwd_cb_userdata(context, password)
+        SSL_CTX_set_default_passwd_cb(context) { buffer, size, _, userdata in
+            guard let buffer, let userdata else { return 0 }
+            let length = min(Int(size), strlen(userdata.assumingMemoryBound(to: CChar.self)))
+            memcpy(buffer, userdata, length)
+            return Int32(length)
+        }
         SSL_CTX_ctrl(context, SSL_CTRL_SET_MIN_PROTO_VERSION, Int(TLS1_2_VERSION), nil)
         SSL_CTX_set_options(context, noRenegotiation | noTicketResumption)
         SSL_CTX_ctrl(
@@ -53,7 +71,11 @@ final class TLSContext: @unchecked Sendable {
         try loadFiles(server: server, requirePeer: requirePeer)
     }
 
-    deinit { SSL_CTX_free(context) }
+    deinit {
+        SSL_CTX_free(context)
+        memset(password, 0, strlen(password))
+        free(password)
+    }
 
     private func loadFiles(server: Bool, requirePeer: Bool) throws(TLSFailure) {
         let name = profile.name
