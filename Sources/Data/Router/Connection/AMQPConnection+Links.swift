@@ -76,30 +76,35 @@ extension Session {
 
     /// Attaches a link of ours between routers: both termini present, with the capability that tells what it is.
     func attach(kind: Link.Kind, role: Role, capability: String?) -> Link {
+        let capabilities = capability.map { [$0] } ?? []
+        return attach(
+            kind: kind, role: role, source: Source(expiryPolicy: "link-detach", capabilities: capabilities),
+            target: Target(expiryPolicy: "link-detach", capabilities: capabilities),
+            number: connection.worker.takeLinkNumber())
+    }
+
+    /// Attaches a link of ours with these termini.
+    func attach(kind: Link.Kind, role: Role, source: Source, target: Target, number: UInt64) -> Link {
         let link = Link(
             session: self, name: "qdlink." + connection.worker.randomName(), kind: kind, localHandle: takeHandle(),
-            role: role,
-            capacity: connection.settings.linkCapacity, number: connection.worker.takeLinkNumber())
+            role: role, capacity: connection.settings.linkCapacity, number: number)
         keep(link)
         attaching[Session.attachKey(role, link.name)] = link
-        let capabilities = capability.map { [$0] } ?? []
-        sendAttach(
-            link, source: Source(expiryPolicy: "link-detach", capabilities: capabilities),
-            target: Target(expiryPolicy: "link-detach", capabilities: capabilities))
+        sendAttach(link, source: source, target: target)
         return link
     }
 
     private func keep(_ link: Link) {
         localLinks[link.localHandle] = link
         connection.linkCount += 1
-        if case .consumer = link.kind { connection.linksByNumber[link.number] = link }
+        if link.kind.isNumbered { connection.linksByNumber[link.number] = link }
     }
 
     func sendAttach(_ link: Link, source: Source?, target: Target?) {
         let attach = Attach(
-            name: link.name, handle: link.localHandle, role: link.role, sndSettleMode: 2, rcvSettleMode: 0,
-            source: source,
-            target: target, initialDeliveryCount: link.role == .sender ? 0 : nil, maxMessageSize: 0, properties: [])
+            name: link.name, handle: link.localHandle, role: link.role, sndSettleMode: link.senderSettleMode,
+            rcvSettleMode: link.receiverSettleMode, source: source, target: target,
+             initialDeliveryCount: link.role == .sender ? 0 : nil, maxMessageSize: 0, properties: [])
         connection.send(encodeFrame(channel: localChannel) { attach.encode(into: &$0) })
         try? link.machine.apply(.attachSent)
     }
@@ -156,16 +161,11 @@ extension Session {
         keep(link)
         try link.machine.apply(.attachReceived)
         link.machine.remoteAttached(initialDeliveryCount: attach.initialDeliveryCount ?? 0)
-        var source = attach.source ?? Source()
-        var target = attach.target ?? Target()
-        if kind == .control || isRouterLink(kind) {
-            source.expiryPolicy = "session-end"
-            target.expiryPolicy = "session-end"
-        }
-        if case .consumer(let key) = kind, source.dynamic {
-            source.address = "amqp:/_topo/0/\(connection.worker.routerID)/\(key.dropFirst())"
-        }
-        sendAttach(link, source: source, target: target)
+        link.senderSettleMode = attach.sndSettleMode
+        link.receiverSettleMode = attach.rcvSettleMode
+        link.takesStreams = ourRole == .receiver && terminus.contains(WireNames.streamingDeliveries)
+        link.sendsSettled = ourRole == .sender && attach.sndSettleMode == 1
+        answer(attach, link)
         connection.worker.linkAttached(link, connection: connection)
         switch kind {
         case .control:
@@ -175,15 +175,42 @@ extension Session {
         default:
             break
         }
-        if ourRole == .receiver {
-            if case .producer(let address?) = kind, !connection.worker.isReachable(address) {
-                link.isStarved = true
-            } else {
-                link.machine.grant(link.capacity)
-                sendFlow(link)
+        if ourRole == .receiver { giveFirstCredit(link) }
+        if kind == .control { connection.reportControlIfUp() }
+    }
+
+    /// Our half of an attach that the peer began: its termini, with the addresses that it asked us to make.
+    private func answer(_ attach: Attach, _ link: Link) {
+        var source = attach.source ?? Source()
+        var target = attach.target ?? Target()
+        if link.kind == .control || isRouterLink(link.kind) {
+            source.expiryPolicy = "session-end"
+            target.expiryPolicy = "session-end"
+        }
+        let worker = connection.worker
+        if case .consumer(let key) = link.kind, source.dynamic {
+            source.address =
+                worker.isEdge
+                ? "amqp:/_edge/\(worker.routerID)/\(key.dropFirst())"
+                : "amqp:/_topo/0/\(worker.routerID)/\(key.dropFirst())"
+        }
+        if case .producer(let address?) = link.kind, target.dynamic { target.address = "amqp:/" + address }
+        sendAttach(link, source: source, target: target)
+    }
+
+    private func giveFirstCredit(_ link: Link) {
+        if case .producer(let address?) = link.kind {
+            let scope = connection.worker.scope(address)
+            link.scope = scope
+            // An edge router's proxies may always send.
+            if connection.effectiveRole != .edge {
+                connection.targetedProducers.append(link)
+                link.isStarved = !connection.worker.isReachable(scope)
             }
         }
-        if kind == .control { connection.reportControlIfUp() }
+        guard !link.isStarved else { return }
+        link.machine.grant(link.capacity)
+        sendFlow(link)
     }
 
     private func isRouterLink(_ kind: Link.Kind) -> Bool {
@@ -231,20 +258,37 @@ extension Session {
         }
     }
 
+    private static var unavailable: Refusal { Refusal("amqp:not-found", "Node not found") }
+
     private func endpoint(_ attach: Attach, _ ourRole: Role) -> Result<Link.Kind, Refusal> {
+        let worker = connection.worker
         if ourRole == .receiver {
-            if attach.target?.dynamic == true {
-                return .failure(Refusal("amqp:not-implemented", "dynamic targets are not supported"))
+            if attach.target?.dynamic == true { return .success(.producer("_$temp." + worker.randomName())) }
+            guard let address = attach.target?.address, !address.isEmpty else { return .success(.producer(nil)) }
+            if connection.effectiveRole == .edge, address == WireNames.meshDiscovery {
+                return .success(.meshDiscovery)
             }
-            return .success(.producer(attach.target?.address))
+            if worker.isUnavailable(worker.scope(address)) { return .failure(Session.unavailable) }
+            return .success(.producer(address))
         }
-        if attach.source?.dynamic == true {
-            return .success(.consumer("Ltemp.a" + connection.worker.randomName().dropFirst()))
-        }
+        if attach.source?.dynamic == true { return .success(.consumer("Ltemp.a" + worker.randomName().dropFirst())) }
         guard let address = attach.source?.address, !address.isEmpty else {
             return .failure(Refusal("amqp:invalid-field", "a receiver needs a source address"))
         }
-        return .success(.consumer(AddressScope(address, selfID: connection.worker.routerID).key))
+        if connection.effectiveRole == .edge {
+            if address == WireNames.edgeTracking { return .success(.tracking) }
+            if attach.source?.capabilities.contains(WireNames.edgeDownlink) == true {
+                return .success(.consumer("H" + address))
+            }
+        }
+        let scope = worker.scope(address)
+        switch scope {
+        case .router, .edge, .uplink:
+            return .failure(Refusal("qd:no-route-to-dest", "No route to the destination node"))
+        case .local, .all, .mobile:
+            if worker.isUnavailable(scope) { return .failure(Session.unavailable) }
+            return .success(.consumer(scope.key))
+        }
     }
 
     private func refuse(_ attach: Attach, ourRole: Role, _ error: AMQPError) {
@@ -314,6 +358,7 @@ extension Session {
             delivery.linkLost()
         }
         connection.dataSenders.removeAll { $0 === link }
+        if link.scope != nil { connection.targetedProducers.removeAll { $0 === link } }
     }
 }
 
@@ -359,6 +404,8 @@ extension Link {
 
     /// Receiver: one more delivery needs no more credit held back; tell the sender in batches.
     func replenish() {
+        owed -= 1
+        guard !isStarved else { return }
         consumed += 1
         guard consumed >= max(1, capacity / 4), machine.state == .attached else { return }
         machine.grant(machine.credit &+ consumed)

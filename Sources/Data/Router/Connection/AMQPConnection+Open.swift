@@ -5,6 +5,12 @@ import AMQPEndpoints
 enum WireNames {
     static let capabilities = ["ANONYMOUS-RELAY", "qd.streaming-links", "qd.connection_trunking"]
     static let trunking = "qd.connection_trunking"
+    static let streamingLinks = "qd.streaming-links"
+    /// Capability of a client's target: forward its messages before they are complete.
+    static let streamingDeliveries = "qd.streaming-deliveries"
+    static let edgeDownlink = "qd.router-edge-downlink"
+    static let edgeTracking = "_$qd.edge_addr_tracking"
+    static let meshDiscovery = "_$qd.mesh_discovery"
     static let router = "qd.router"
     static let routerData = "qd.router-data"
     static let cost = "qd.inter-router-cost"
@@ -88,6 +94,7 @@ extension AMQPConnection {
             }
             sendOpen()
         }
+        peerTakesStreamingLinks = open.offeredCapabilities.contains(WireNames.streamingLinks)
         openedAt = worker.now
         closeReason = nil
         worker.connectionOpened(self, info: makeInfo(open))

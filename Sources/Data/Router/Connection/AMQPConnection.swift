@@ -62,13 +62,18 @@ final class AMQPConnection: EventTarget {
     var dataReceiverCount = 0
     var isControlReported = false
     var streamingSession: Session?
+    /// Edge router: carries the links to and from the interior.
     var endpointSession: Session?
+    /// The peer takes links of ours that carry one stream after another.
+    var peerTakesStreamingLinks = false
     var idleStreamingLinks: [Link] = []
     var waitingStreams = Fifo<OutgoingDelivery>()
     /// Deliveries that may wait for a link.
     static let waitingMaximum = 10_000
     /// Links of all sessions.
     var linkCount = 0
+    /// Clients' senders that have an address of their own: their credit follows whether it can be reached.
+    var targetedProducers: [Link] = []
     /// Links by the number the control thread knows them by.
     var linksByNumber: [UInt64: Link] = [:]
     /// Octets in the queues of deliveries that leave here.
@@ -296,6 +301,7 @@ extension Session {
             link.sending?.linkLost()
             link.sending = nil
             connection.dataSenders.removeAll { $0 === link }
+            if link.scope != nil { connection.targetedProducers.removeAll { $0 === link } }
             connection.worker.linkGone(link, connection: connection)
         }
         for (_, delivery) in leaving { delivery.linkLost() }

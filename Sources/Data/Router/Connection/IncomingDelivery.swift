@@ -50,6 +50,7 @@ extension AMQPConnection {
             throw EndpointError(.session, "amqp:session:invalid-field", "delivery-id \(id) is still unsettled")
         }
         try link.machine.deliveryReceived()
+        link.owed += 1
         link.statistics.deliveries += 1
         let delivery = IncomingDelivery(connection: self, link: link, id: id)
         link.receiving = delivery
@@ -111,7 +112,7 @@ final class IncomingDelivery: DeliveryEnd {
         switch link.kind {
         case .control, .data: returnsCreditOnSettlement = false
         case .streaming: returnsCreditOnSettlement = connection.effectiveRole != .interRouter
-        case .producer, .consumer: returnsCreditOnSettlement = true
+        default: returnsCreditOnSettlement = connection.effectiveRole != .edge
         }
     }
 
@@ -222,6 +223,7 @@ final class IncomingDelivery: DeliveryEnd {
         if isEnded { return }
         if consumer == nil, decided == nil { scanKept(complete: true) }
         if let decided {
+            consumer?.abort()
             settle(decided)
             return
         }
@@ -279,7 +281,8 @@ final class IncomingDelivery: DeliveryEnd {
             // Terminal before the end: state now, settlement after the last frame.
             guard decided == nil else { return }
             decided = state ?? .released
-            consumer = nil
+            // A consumer that has not settled waits for the end of what it has of the message.
+            if settled { consumer = nil }
             consumerReady()
             if let state { send(state, settled: false) }
             return

@@ -61,6 +61,24 @@ final class Link {
         case producer(String?)
         /// A client's receiver, with its hash key.
         case consumer(String)
+        /// Between edge router and interior: tells the edge router which of its addresses have consumers elsewhere.
+        case tracking
+        /// Between edge router and interior: tells the interior of which mesh the edge router is part.
+        case meshDiscovery
+        /// In an edge router, the anonymous sender to the interior.
+        case uplink
+        /// In an edge router, the receiver of what the interior has for it.
+        case downlink
+        /// In an edge router, stands at the interior for the consumers (receiver) or producers (sender) of an address.
+        case proxy(String)
+
+        /// The control thread sends messages on it or chooses it for deliveries.
+        var isNumbered: Bool {
+            switch self {
+            case .consumer, .tracking, .meshDiscovery, .uplink, .downlink, .proxy: true
+            case .control, .data, .streaming, .producer: false
+            }
+        }
     }
 
     unowned let session: Session
@@ -84,6 +102,17 @@ final class Link {
     var isIdle = false
     /// A client's sender to an address that has no consumer gets no credit.
     var isStarved = false
+    /// Receiving: deliveries for which credit has not been given back.
+    var owed: UInt32 = 0
+    /// Receiving: the link's own address; nil = messages tell theirs.
+    var scope: AddressScope?
+    /// Receiving: the peer wants its messages forwarded before they are complete.
+    var takesStreams = false
+    /// Sending: the peer wants deliveries settled when they are sent; what it would have answered is `accepted`.
+    var sendsSettled = false
+    /// Settle modes as the peer asked for them.
+    var senderSettleMode: UInt8 = 2
+    var receiverSettleMode: UInt8 = 0
     /// Number under which the control thread knows a consumer link.
     let number: UInt64
     var statistics = LinkStatistics()

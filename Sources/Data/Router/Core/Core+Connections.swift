@@ -59,6 +59,7 @@ extension Core {
             }
         }
         if info.role == .interRouterData { tablesChanged() }
+        if info.role == .edge { electUplink() }
     }
 
     /// Its connector or listener may have been deleted while it was on its way.
@@ -75,6 +76,8 @@ extension Core {
         }
         if state?.info.role == .interRouterData { tablesChanged() }
         for (link, known) in linkKeys where known.connection == ref { linkDetached(link: link) }
+        edgePeers[ref] = nil
+        if state?.info.role == .edge { electUplink() }
         scheduleRedial(ref, entity: entity, reason: reason, wasOpen: wasOpen)
     }
 

@@ -129,12 +129,14 @@ extension Core {
     }
 
     private func createAddressRule(_ entity: Entity) {
-        guard let prefix = entity[string: "prefix"],
-            let treatment = Treatment(name: entity[string: "distribution"] ?? "")
-        else {
-            return
-        }
-        treatments.rules.append(TreatmentRules.Rule(name: entity.identity, prefix: prefix, treatment: treatment))
+        let pattern = entity[string: "pattern"]
+        guard let text = pattern ?? entity[string: "prefix"] else { return }
+        treatments.rules.append(
+            TreatmentRules.Rule(
+                name: entity.identity, text: text, isPattern: pattern != nil,
+                treatment: Treatment(name: entity[string: "distribution"] ?? "") ?? .balanced,
+                priority: entity.integer("priority")))
+        tablesChanged()
     }
 
     // MARK: TLS profiles
@@ -210,12 +212,11 @@ extension Core {
     private func createListener(_ entity: Entity) throws(EntityFailure) {
         if entity.boolean("http") == true { return try createHTTPListener(entity) }
         let settings = try listenerSettings(entity)
-        if settings.role == .edge {
-            amqpListeners[entity.name] = AMQPListenerState(entity: entity, http: nil)
-            Log.write(
-                .connectionManager, .warning,
-                "listener \(entity.name): edge routers are not served yet; nothing listens on port \(settings.port)")
-            return
+        if isEdge, settings.role == .interRouter || settings.role == .edge {
+            throw EntityFailure(
+                status: 400,
+                text: "listener '\(entity.name)': an edge router serves no other routers; use role normal, or mode "
+                    + "interior for the router")
         }
         guard let worker = workers.first else { return }
         let descriptor = try bind(entity, backlog: 128, shared: false)
@@ -285,9 +286,15 @@ extension Core {
 
     private func createConnector(_ entity: Entity) throws(EntityFailure) {
         var settings = try settings(entity, isConnector: true)
-        guard settings.role != .edge else {
+        if settings.role == .edge, !isEdge {
             throw EntityFailure(
-                status: 501, text: "connector '\(entity.name)': role edge is not built yet; use role inter-router")
+                status: 400,
+                text: "connector '\(entity.name)': role edge is for routers of mode edge; use role inter-router")
+        }
+        if settings.role == .interRouter, isEdge {
+            throw EntityFailure(
+                status: 400,
+                text: "connector '\(entity.name)': role inter-router is not for routers of mode edge; use role edge")
         }
         guard let port = entity.port() else {
             throw EntityFailure(status: 400, text: "connector '\(entity.name)': port '\(settings.port)' is no port")
@@ -363,8 +370,7 @@ extension Core {
     func adjustListeners() {
         for name in Array(tcpListeners.keys) {
             guard var state = tcpListeners[name], let target = state.target else { continue }
-            let isReachable =
-                current.addresses[target.key].map { !$0.connectors.isEmpty || !$0.remotes.isEmpty } ?? false
+            let isReachable = current.addresses[target.key]?.takesStreams ?? false
             if isReachable, !state.isListening {
                 open(&state, target)
             } else if !isReachable, state.isListening {

@@ -5,13 +5,15 @@ extension Core {
     /// A whole message from a loop. `bytes` is the bare message, without router annotations.
     func received(_ context: MessageContext, bytes: [UInt8]) {
         let destination = context.target ?? context.head.annotations?.toOverride ?? context.head.properties?.to ?? ""
-        let scope = AddressScope(destination, selfID: routerID)
-        if context.isControl { return receivedControl(context, bytes: bytes, scope: scope) }
-        switch scope {
-        case .local("$management"), .mobile("$management"):
+        switch context.service {
+        case .routing:
+            receivedControl(context, bytes: bytes, scope: AddressScope(destination, selfID: routerID))
+        case .tracking: trackingReceived(context, bytes: bytes)
+        case .meshDiscovery: meshAnnounced(context)
+        case .address where context.key == "M$management" || context.key == "L$management":
             agent.received(bytes, context: context, core: self)
-        default:
-            multicast(context, bytes: bytes)
+        case .address:
+            Log.write(.core, .debug, "message to \(destination) dropped: the router answers nothing there")
         }
     }
 
@@ -164,69 +166,65 @@ extension Core {
         perform(routing.handle(.costChanged(slot: slot, cost: Int(cost)), now: now))
     }
 
-    // MARK: Messages of the router itself and multicasts
+    // MARK: Messages of the router itself
 
-    /// Sends a pre-settled message to an address: a local consumer, or a router on the way.
+    /// Sends a pre-settled message to an address: one consumer, or all of a multicast address.
     /// - Parameter bare: the message without annotations.
     func send(_ bare: [UInt8], to address: String) {
-        switch AddressScope(address, selfID: routerID) {
-        case .local(let name): sendAnycast(bare, key: "L" + name)
-        case .router(let id): sendTowards(id, bare)
-        case .mobile(let text): sendAnycast(bare, key: "M" + text)
-        case .all, .edge: break
+        switch AddressScope(address, selfID: routerID, isEdge: isEdge) {
+        case .router(let id): sendTowards(id, bare, address)
+        case .all: break
+        case let scope:
+            guard let entry = current.addresses[scope.key] else { return sendUp(bare, address) }
+            if entry.treatment == .multicastOnce || entry.treatment == .multicastFlood {
+                return sendToAll(bare, entry, address)
+            }
+            if let consumer = entry.consumers.first { return sendLocal(bare, consumer, address) }
+            if let remote = entry.remotes.first { return sendTowards(remote.route.id, bare, address) }
+            sendUp(bare, address)
         }
     }
 
-    private func sendAnycast(_ bare: [UInt8], key: String) {
-        guard let record = addresses[key] else { return }
-        if let consumer = record.consumers.first { return sendLocal(bare, consumer) }
-        if let remote = current.addresses[key]?.remotes.first { sendTowards(remote.route.id, bare) }
+    /// What an edge router does not know goes to the interior.
+    private func sendUp(_ bare: [UInt8], _ address: String) {
+        guard isEdge, let consumer = addresses[AddressScope.uplinkKey]?.consumers.first else { return }
+        sendLocal(bare, consumer, address)
     }
 
-    private func sendLocal(_ bare: [UInt8], _ consumer: LocalConsumer) {
+    private func sendToAll(_ bare: [UInt8], _ entry: AddressEntry, _ address: String) {
+        for consumer in entry.consumers { sendLocal(bare, consumer, address) }
+        var served: Set<Int> = []
+        for remote in entry.remotes where served.insert(remote.route.slot).inserted {
+            sendTowards(remote.route.id, bare, address)
+        }
+        if !entry.consumers.contains(where: { $0.peer == .interior }) { sendUp(bare, address) }
+    }
+
+    private func sendLocal(_ bare: [UInt8], _ consumer: LocalConsumer, _ address: String) {
         let worker = workers[consumer.connection.worker]
-        worker.post { worker.sendMessage(bare, on: consumer.connection.id, .number(consumer.link)) }
+        let bytes: [UInt8]
+        switch consumer.peer {
+        case .client: bytes = bare
+        case .edge, .interior: bytes = annotations(to: address) + bare
+        }
+        worker.post { worker.sendMessage(bytes, on: consumer.connection.id, .number(consumer.link)) }
     }
 
-    private func sendTowards(_ id: String, _ bare: [UInt8]) {
+    private func sendTowards(_ id: String, _ bare: [UInt8], _ address: String) {
         guard let slot = routing.route(to: id)?.slot, let ref = slots[slot] else { return }
-        let own = "0/" + routerID
-        var encoder = AMQPEncoder()
-        RouterAnnotations(flags: 0, toOverride: nil, ingress: own, trace: [own], meshID: nil).encode(into: &encoder)
-        let bytes = encoder.bytes + bare
+        let bytes = annotations(to: address) + bare
         let worker = workers[ref.worker]
         worker.post { worker.sendMessage(bytes, on: ref.id, .priority(4)) }
     }
 
-    /// One copy to each local consumer and to each next hop that leads to one.
-    private func multicast(_ context: MessageContext, bytes: [UInt8]) {
-        guard let key = context.key, let entry = current.addresses[key] else { return }
-        for consumer in entry.consumers { sendLocal(bytes, consumer) }
-        let origin = context.head.annotations?.ingress.flatMap { text -> String? in
-            let id = String(text.dropFirst(2))
-            return id == routerID ? nil : id
-        }
-        let excluded = excludedSlots(context)
-        var slotsServed: Set<Int> = []
-        guard var message = context.head.annotations == nil ? first(context, bytes) : passing(context, bytes: bytes)
-        else { return }
-        if context.target != nil { message = first(context, bytes) ?? message }
-        for remote in entry.remotes where !excluded.contains(remote.route.slot) {
-            if let origin, !remote.route.validOrigins.contains(origin) { continue }
-            guard slotsServed.insert(remote.route.slot).inserted, let ref = slots[remote.route.slot] else { continue }
-            let worker = workers[ref.worker]
-            let priority = Int(context.head.priority ?? 4)
-            let copy = message
-            worker.post { worker.sendMessage(copy, on: ref.id, .priority(priority)) }
-        }
-    }
-
-    /// Annotations for a message that enters the network here.
-    private func first(_ context: MessageContext, _ bytes: [UInt8]) -> [UInt8]? {
+    /// Annotations of a message that enters the network here.
+    private func annotations(to address: String) -> [UInt8] {
         let own = "0/" + routerID
         var encoder = AMQPEncoder()
-        RouterAnnotations(flags: 0, toOverride: context.target, ingress: own, trace: [own], meshID: nil).encode(
-            into: &encoder)
-        return encoder.bytes + bytes
+        RouterAnnotations(
+            flags: 0, toOverride: address, ingress: isEdge ? nil : own, trace: isEdge ? [] : [own],
+            meshID: isEdge ? meshID : nil
+        ).encode(into: &encoder)
+        return encoder.bytes
     }
 }

@@ -12,6 +12,10 @@ import Synchronization
 final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others only call post(_:) and takeConnectionID()
     let routerID: String
     let routerEntity: Entity
+    /// This router runs in edge mode.
+    let isEdge: Bool
+    /// Names the mesh of edge routers that this one is part of: 15 random characters.
+    let meshID: String
     let startedSeconds: Int64
     private(set) var workers: [Worker] = []
     var routing: RoutingMachine
@@ -30,6 +34,11 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
     var slots: [Int: ConnectionRef] = [:]
     var addresses: [String: AddressRecord] = [:]
     var treatments = TreatmentRules()
+    /// Edge routers below us.
+    var edgePeers: [ConnectionRef: EdgePeer] = [:]
+    /// In edge mode: what is attached at the interior.
+    var uplink = Uplink()
+    var nextLink: UInt64 = 0
     var linkKeys: [UInt64: (key: String, connection: ConnectionRef?)] = [:]
 
     // Entities
@@ -53,6 +62,8 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
     init(router: Entity, instance: Int64) {
         routerEntity = router
         routerID = router[string: "id"] ?? ""
+        isEdge = router[string: "mode"] == "edge"
+        meshID = Core.randomText(15, using: &random)
         startedSeconds = instance
         let hello = Int64(router.integer("helloIntervalSeconds") ?? 1) * 1000
         let age = Int64(router.integer("helloMaxAgeSeconds") ?? 3) * 1000
@@ -75,7 +86,9 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
 
     func takeConnectionID() -> UInt64 { connectionIDs.wrappingAdd(1, ordering: .relaxed).newValue }
 
-    func randomText(_ count: Int) -> String {
+    func randomText(_ count: Int) -> String { Core.randomText(count, using: &random) }
+
+    private static func randomText(_ count: Int, using random: inout SystemRandomNumberGenerator) -> String {
         let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+_".utf8)
         return String(
             decoding: (0..<count).map { _ in alphabet[Int.random(in: 0..<64, using: &random)] }, as: UTF8.self)
@@ -126,8 +139,8 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
         }
         for key in remoteAddresses.keys where addresses[key] == nil {
             let hint = Treatment(rawValue: remoteAddresses[key]?.first?.1.treatment ?? 3) ?? .balanced
-            addresses[key] = AddressRecord(
-                key: key, treatment: treatments.treatment(of: String(key.dropFirst())) ?? hint)
+            let rule = treatments.rule(for: String(key.dropFirst()))
+            addresses[key] = AddressRecord(key: key, treatment: rule?.treatment ?? hint, priority: rule?.priority)
         }
         var entries: [String: AddressEntry] = [:]
         for key in Array(addresses.keys) {
@@ -135,9 +148,11 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
         }
         let snapshot = Snapshot(
             version: version, routerID: routerID, radius: routing.radius, routes: routes, groups: neighbourGroups(),
-            addresses: entries)
+            addresses: entries, treatments: treatments)
         current = snapshot
         for worker in workers { worker.post { worker.adopt(snapshot) } }
+        tellEdgePeers(entries)
+        adjustProxies()
         adjustListeners()
     }
 
@@ -162,7 +177,7 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
         addresses[key] = record
         return AddressEntry(
             key: key, treatment: record.treatment, inProcess: record.inProcess, connectors: record.connectors,
-            consumers: record.consumers, remotes: consumers)
+            consumers: record.consumers, remotes: consumers, priority: record.priority)
     }
 
     /// Data connections join the control connection of the same correlator.
@@ -186,9 +201,9 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
 
     /// Changes a record, creating it when needed, and tells routing what the network must know.
     func changeAddress(_ key: String, _ body: (inout AddressRecord) -> Void) {
-        var record = addresses[key] ?? AddressRecord(key: key, treatment: treatment(for: key))
+        var record = addresses[key] ?? newRecord(key)
         body(&record)
-        if record.isMobile, !record.inProcess {
+        if record.isPublic, !record.inProcess {
             let wanted = record.localConsumerCount > 0
             if wanted {
                 record.isAdvertised = true
@@ -206,25 +221,35 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
         tablesChanged()
     }
 
-    private func treatment(for key: String) -> Treatment {
-        guard key.first == "M" else { return .balanced }
-        return treatments.treatment(of: String(key.dropFirst())) ?? treatments.fallback
+    private func newRecord(_ key: String) -> AddressRecord {
+        guard key.first == "M" else { return AddressRecord(key: key, treatment: .balanced) }
+        let rule = treatments.rule(for: String(key.dropFirst()))
+        // Addresses made for one sender are never configured.
+        let fallback = key.utf8.starts(with: "M_$temp.".utf8) ? .balanced : treatments.fallback
+        return AddressRecord(key: key, treatment: rule?.treatment ?? fallback, priority: rule?.priority)
     }
 
     func consumerAttached(key: String, connection: ConnectionRef, link: UInt64) {
         linkKeys[link] = (key, connection)
+        let peer: ConsumerPeer = isEdgePeer(connection) ? .edge : .client
+        let mesh = edgePeers[connection]?.meshID
         changeAddress(key) {
-            $0.consumers.append(LocalConsumer(connection: connection, link: link, load: LoadCounter()))
+            $0.consumers.append(
+                LocalConsumer(connection: connection, link: link, load: LoadCounter(), peer: peer, meshID: mesh))
         }
     }
 
-    func producerAttached(key: String, link: UInt64) {
-        linkKeys[link] = (key, nil)
+    func producerAttached(key: String, connection: ConnectionRef, link: UInt64) {
+        linkKeys[link] = (key, connection)
+        if key.first == "M", isEdgePeer(connection) {
+            edgePeers[connection, default: EdgePeer()].produced[link] = EdgePeer.Produced(key: key)
+        }
         changeAddress(key) { $0.producers.insert(link) }
     }
 
     func linkDetached(link: UInt64) {
         guard let known = linkKeys.removeValue(forKey: link) else { return }
+        if let connection = known.connection { edgePeers[connection]?.produced[link] = nil }
         changeAddress(known.key) { record in
             record.consumers.removeAll { $0.link == link }
             record.producers.remove(link)

@@ -3,11 +3,20 @@ import Synchronization
 
 /// What the control thread gets to know of a message besides its octets.
 struct MessageContext: Sendable {
+    /// What the message is for.
+    enum Service: Sendable {
+        /// An address that the router itself answers.
+        case address
+        /// It came on a control link.
+        case routing
+        /// It came on a link between edge router and interior.
+        case tracking, meshDiscovery
+    }
+
     var connection: ConnectionRef
-    /// It came on a control link.
-    var isControl: Bool
+    var service: Service
     var link: UInt64
-    /// Hash key of the address it was matched by; nil on control links.
+    /// Hash key of the address it was matched by; nil on links of the routers themselves.
     var key: String?
     var head: MessageHead
     /// The producer link's target address.

@@ -10,17 +10,26 @@ enum AddressScope: Equatable, Sendable {
     case edge(String)
     /// A service address; the hash key is `M` + text.
     case mobile(String)
+    /// In an edge router, an address that only the interior can follow; the hash key is ``uplinkKey``.
+    case uplink
+
+    /// Under this key an edge router holds its link to the interior.
+    static let uplinkKey = "L_edge"
 
     /// Classifies a `to` or terminus address. Never fails: what is not special is mobile.
-    init(_ text: String, selfID: String) {
+    init(_ text: String, selfID: String, isEdge: Bool = false) {
         let rest = AddressScope.normalised(text)
         if let name = rest.dropping("_local/") {
             self = .local(String(name))
         } else if let path = rest.dropping("_topo/") {
-            self = AddressScope.topological(path, whole: rest, selfID: selfID)
+            self = isEdge ? .uplink : AddressScope.topological(path, whole: rest, selfID: selfID)
         } else if let path = rest.dropping("_edge/") {
             let id = path.prefix { $0 != UInt8(ascii: "/") }
-            self = .edge(String(id) ?? "")
+            if isEdge, id.elementsEqual(selfID.utf8) {
+                self = .local(String(path.dropFirst(id.count + 1)))
+            } else {
+                self = .edge(String(id) ?? "")
+            }
         } else {
             self = .mobile(String(rest))
         }
@@ -66,6 +75,7 @@ enum AddressScope: Equatable, Sendable {
         case .router(let id): "R" + id
         case .edge(let id): "H" + id
         case .mobile(let text): "M" + text
+        case .uplink: AddressScope.uplinkKey
         }
     }
 }

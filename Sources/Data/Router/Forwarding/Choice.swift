@@ -7,25 +7,41 @@ enum Choice {
     case nowhere
 }
 
+/// How a delivery came to this router, as far as that bars consumers from it.
+struct Arrival {
+    var connection: ConnectionRef
+    /// The connection is one between an edge router and an interior router.
+    var viaEdge: Bool
+    /// The mesh of edge routers where the message entered the network.
+    var meshID: String?
+
+    /// The delivery would go back to where it came from.
+    func bars(_ consumer: LocalConsumer) -> Bool {
+        if viaEdge, consumer.peer == .interior || consumer.connection == connection { return true }
+        guard let mesh = consumer.meshID else { return false }
+        return mesh == meshID
+    }
+}
+
 /// The rule that picks one consumer of an address; pure, so that every choice can be explained and predicted.
 ///
 /// balanced: the least (open streams + path cost) wins, each destination counted for itself; a local consumer costs 0.
-/// closest: any local consumer before any remote one, then the least path cost. Ties go round by `turn`.
+/// closest: any local consumer before any remote one, since those cost 1 at least, then the least path cost.
+/// Ties go round by `turn`.
 enum ConsumerChoice {
     /// - Parameters:
     ///   - origin: the router where the delivery entered the network; nil = here.
+    ///   - arrival: how the delivery came; nil = from a TCP client here.
     ///   - turn: a counter of the caller that spreads ties.
-    static func pick(_ entry: AddressEntry, origin: String?, turn: Int) -> Choice {
+    static func pick(_ entry: AddressEntry, origin: String?, arrival: Arrival? = nil, turn: Int) -> Choice {
         if entry.treatment == .unavailable { return .nowhere }
         if entry.inProcess { return .inProcess }
-        let locals = entry.connectors.count + entry.consumers.count
-        let total = locals + entry.remotes.count
+        let total = entry.connectors.count + entry.consumers.count + entry.remotes.count
         if total == 0 { return .nowhere }
         var best: (index: Int, value: Int)?
         for step in 0..<total {
             let index = (step &+ turn) % total
-            if entry.treatment == .closest, index >= locals, locals > 0 { continue }
-            guard let value = value(entry, index, origin: origin) else { continue }
+            guard let value = value(entry, index, origin: origin, arrival: arrival) else { continue }
             if best == nil || value < best!.value { best = (index, value) }
         }
         guard let best else { return .nowhere }
@@ -33,11 +49,15 @@ enum ConsumerChoice {
     }
 
     /// The candidate's weight; nil when it may not be chosen for this origin.
-    private static func value(_ entry: AddressEntry, _ index: Int, origin: String?) -> Int? {
+    private static func value(_ entry: AddressEntry, _ index: Int, origin: String?, arrival: Arrival?) -> Int? {
         let isClosest = entry.treatment == .closest
         if index < entry.connectors.count { return isClosest ? 0 : entry.connectors[index].load.value }
         let consumer = index - entry.connectors.count
-        if consumer < entry.consumers.count { return isClosest ? 0 : entry.consumers[consumer].load.value }
+        if consumer < entry.consumers.count {
+            let local = entry.consumers[consumer]
+            if let arrival, arrival.bars(local) { return nil }
+            return isClosest ? 0 : local.load.value
+        }
         let remote = entry.remotes[consumer - entry.consumers.count]
         if let origin, !remote.route.validOrigins.contains(origin) { return nil }
         return isClosest ? remote.route.cost : remote.load.value &+ remote.route.cost

@@ -37,11 +37,27 @@ struct RemoteRoute: Sendable {
     var validOrigins: Set<String>
 }
 
+/// Who is at the other end of a consumer's link.
+enum ConsumerPeer: Sendable {
+    /// A client: it gets the bare message.
+    case client
+    /// An edge router below us.
+    case edge
+    /// The interior router above us, which are an edge router.
+    case interior
+}
+
 /// A consumer on one of our own AMQP connections.
 struct LocalConsumer: Sendable {
     var connection: ConnectionRef
     var link: UInt64
     var load: LoadCounter
+    var peer = ConsumerPeer.client
+    /// The mesh of edge routers that it leads to.
+    var meshID: String?
+
+    /// Streams may go there.
+    var isRouter: Bool { peer != .client }
 }
 
 /// A service address's consumers on a remote router.
@@ -59,7 +75,13 @@ struct AddressEntry: Sendable {
     var connectors: [TCPConnectorTarget]
     var consumers: [LocalConsumer]
     var remotes: [RemoteConsumer]
+    /// Overrides the priority of messages; nil = theirs.
+    var priority: Int?
 
+    /// A TCP stream to this address would find a connector.
+    var takesStreams: Bool { !connectors.isEmpty || !remotes.isEmpty || consumers.contains { $0.isRouter } }
+    /// Messages to this address may leave on links that other messages share.
+    var leadsToRouters: Bool { !remotes.isEmpty || consumers.contains { $0.isRouter } }
     var isReachable: Bool { inProcess || !connectors.isEmpty || !consumers.isEmpty || !remotes.isEmpty }
 }
 
@@ -71,11 +93,14 @@ final class Snapshot: Sendable {
     let routes: [String: RemoteRoute]
     let groups: [Int: NeighbourGroup]
     let addresses: [String: AddressEntry]
+    /// Treatments of addresses that are in no table.
+    let treatments: TreatmentRules
 
     init(
         version: UInt64, routerID: String, radius: Int, routes: [String: RemoteRoute], groups: [Int: NeighbourGroup],
-        addresses: [String: AddressEntry]
+        addresses: [String: AddressEntry], treatments: TreatmentRules = TreatmentRules()
     ) {
+        self.treatments = treatments
         self.version = version
         self.routerID = routerID
         self.radius = radius

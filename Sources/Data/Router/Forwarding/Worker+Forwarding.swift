@@ -10,14 +10,32 @@ enum RouteResult {
     case refused(DeliveryState)
 }
 
+/// A delivery whose head is known, on its way to a consumer.
+struct Passage {
+    var incoming: IncomingDelivery
+    var link: Link
+    var head: MessageHead
+    /// Address of the producer's link; nil = the message tells its own.
+    var target: String?
+    /// It leaves on a link of its own where it shares the way with others.
+    var isStream: Bool
+    /// The router where it entered the network; nil = this one.
+    var origin: String?
+    var arrival: Arrival
+}
+
 extension Worker {
     private static let streamContentType = "application/octet-stream"
 
     /// Chooses the consumer of a delivery whose head is known. Runs once per delivery.
     func route(_ incoming: IncomingDelivery, link: Link, head: MessageHead) -> RouteResult {
-        if link.kind == .control { return toCore(incoming, link: link, head: head, control: true, key: nil) }
         var target: String?
-        if case .producer(let address?) = link.kind { target = address }
+        switch link.kind {
+        case .control: return toCore(incoming, link, head, key: nil)
+        case .tracking, .meshDiscovery: return toCore(incoming, link, head, key: nil)
+        case .producer(let address?), .proxy(let address): target = address
+        default: break
+        }
         guard let address = target ?? head.annotations?.toOverride ?? head.properties?.to, !address.isEmpty else {
             counters.rejected += 1
             return .refused(
@@ -25,22 +43,56 @@ extension Worker {
                     AMQPError(condition: "amqp:precondition-failed", description: "Routing failure: no address present")
                 ))
         }
-        let origin = originRouter(head)
         let hops = head.annotations?.trace.count ?? 0
-        if hops > snapshot.radius + 1 { return released() }
-        switch AddressScope(address, selfID: routerID) {
+        if !isEdge, hops > snapshot.radius + 1 { return released() }
+        let connection = link.session.connection
+        let flags = head.annotations?.flags ?? 0
+        let isStream = flags & RouterAnnotations.streaming != 0 || link.takesStreams && incoming.isLong
+        let passage = Passage(
+            incoming: incoming, link: link, head: head, target: target, isStream: isStream,
+            origin: originRouter(head),
+            arrival: Arrival(
+                connection: connection.ref, viaEdge: connection.effectiveRole == .edge,
+                meshID: head.annotations?.meshID))
+        let scope = scope(address)
+        if !isStream, incoming.isLong, leadsToRouters(scope) {
+            return .message(
+                HeldMessage(producer: incoming) { [unowned self] isLong in
+                    var held = passage
+                    held.isStream = isLong
+                    return forward(held, scope)
+                })
+        }
+        return forward(passage, scope)
+    }
+
+    /// The scope of an address seen from this router.
+    func scope(_ address: String) -> AddressScope { AddressScope(address, selfID: routerID, isEdge: isEdge) }
+
+    private func forward(_ passage: Passage, _ scope: AddressScope) -> RouteResult {
+        switch scope {
         case .local(let name):
-            if let ref = replyStream(name) { return toReplyStream(ref, incoming, head) }
-            return anycast("L" + name, incoming, link, head, origin: origin, target: target)
+            if let ref = replyStream(name) { return toReplyStream(ref, passage.incoming, passage.head) }
+            return toAddress("L" + name, nil, passage)
         case .router(let id):
             guard let route = snapshot.routes[id] else { return released() }
-            return toRemote(route, load: nil, incoming, head, target: target)
-        case .all:
-            return released()  // control only
+            return toRemote(route, load: nil, passage)
+        case .all(let name):
+            return toAddress("T" + name, nil, passage)
         case .edge(let id):
-            return anycast("H" + id, incoming, link, head, origin: origin, target: target)
+            return toAddress("H" + id, nil, passage)
         case .mobile(let text):
-            return anycast("M" + text, incoming, link, head, origin: origin, target: target)
+            return toAddress("M" + text, text, passage)
+        case .uplink:
+            return toAddress(AddressScope.uplinkKey, nil, passage)
+        }
+    }
+
+    private func leadsToRouters(_ scope: AddressScope) -> Bool {
+        switch scope {
+        case .router, .edge, .uplink: true
+        case .local, .all: false
+        case .mobile: snapshot.addresses[scope.key]?.leadsToRouters ?? isEdge
         }
     }
 
@@ -61,32 +113,88 @@ extension Worker {
         return StreamRef(text: Substring(name).utf8.dropFirst(5))
     }
 
-    private func anycast(
-        _ key: String, _ incoming: IncomingDelivery, _ link: Link, _ head: MessageHead, origin: String?, target: String?
-    ) -> RouteResult {
-        guard let entry = snapshot.addresses[key] else { return released() }
-        if entry.inProcess || entry.treatment == .multicastOnce || entry.treatment == .multicastFlood {
-            return toCore(incoming, link: link, head: head, control: false, key: key)
-        }
-        switch ConsumerChoice.pick(entry, origin: origin, turn: nextTurn()) {
-        case .connector(let connector): return toConnector(connector, incoming, head)
-        case .consumer(let consumer): return toConsumer(consumer, incoming, link, head)
-        case .remote(let route, let load): return toRemote(route, load: load, incoming, head, target: target)
-        case .inProcess: return toCore(incoming, link: link, head: head, control: false, key: key)
+    /// - Parameter text: a service address, which may have a treatment although no table has it.
+    private func toAddress(_ key: String, _ text: String?, _ passage: Passage) -> RouteResult {
+        guard let entry = snapshot.addresses[key] else { return toUnknown(key, text, passage) }
+        if entry.treatment == .multicastOnce || entry.treatment == .multicastFlood { return toAll(entry, passage) }
+        if entry.inProcess { return toCore(passage.incoming, passage.link, passage.head, key: key) }
+        let choice = ConsumerChoice.pick(entry, origin: passage.origin, arrival: passage.arrival, turn: nextTurn())
+        switch choice {
+        case .connector(let connector): return toConnector(connector, passage.incoming, passage.head)
+        case .consumer(let consumer): return toConsumer(consumer, passage)
+        case .remote(let route, let load): return toRemote(route, load: load, passage, priority: entry.priority)
+        case .inProcess: return toCore(passage.incoming, passage.link, passage.head, key: key)
         case .nowhere: return released()
         }
     }
 
+    /// Nobody here knows the address: the interior may, if we are an edge router.
+    private func toUnknown(_ key: String, _ text: String?, _ passage: Passage) -> RouteResult {
+        if isEdge, passage.target == nil, !passage.arrival.viaEdge, key != AddressScope.uplinkKey,
+            let uplink = snapshot.addresses[AddressScope.uplinkKey]?.consumers.first
+        {
+            return toConsumer(uplink, passage)
+        }
+        guard let text, case .producer = passage.link.kind, snapshot.treatments.treatment(of: text) == .unavailable
+        else { return released() }
+        counters.rejected += 1
+        let reason = "Deliveries cannot be sent to an unavailable address"
+        return .refused(.rejected(AMQPError(condition: "amqp:not-found", description: reason)))
+    }
+
     // MARK: Consumers
 
-    private func toCore(
-        _ incoming: IncomingDelivery, link: Link, head: MessageHead, control: Bool, key: String?
-    ) -> RouteResult {
+    private func toCore(_ incoming: IncomingDelivery, _ link: Link, _ head: MessageHead, key: String?) -> RouteResult {
         counters.egress += 1
-        let context = MessageContext(
-            connection: link.session.connection.ref, isControl: control, link: link.number, key: key, head: head,
+        return .message(CoreSink(core: core, context: context(link, head, key: key), producer: incoming))
+    }
+
+    private func context(_ link: Link, _ head: MessageHead, key: String?) -> MessageContext {
+        let service: MessageContext.Service =
+            switch link.kind {
+            case .control: .routing
+            case .tracking: .tracking
+            case .meshDiscovery: .meshDiscovery
+            default: .address
+            }
+        return MessageContext(
+            connection: link.session.connection.ref, service: service, link: link.number, key: key, head: head,
             target: { if case .producer(let address) = link.kind { address } else { nil } }())
-        return .message(CoreSink(core: core, context: context, producer: incoming))
+    }
+
+    /// One copy to each local consumer and to each next hop that leads to one.
+    private func toAll(_ entry: AddressEntry, _ passage: Passage) -> RouteResult {
+        let incoming = passage.incoming
+        let fan = FanOut(producer: incoming)
+        var consumers = entry.consumers.filter { !passage.arrival.bars($0) }
+        if isEdge, passage.target == nil, !passage.arrival.viaEdge, !consumers.contains(where: { $0.isRouter }),
+            let uplink = snapshot.addresses[AddressScope.uplinkKey]?.consumers.first
+        {
+            consumers.append(uplink)
+        }
+        for consumer in consumers {
+            counters.egress += 1
+            fan.add { branch in open(to: consumer, passage, producer: branch) }
+        }
+        var trace: Set<Int> = []
+        for hop in passage.head.annotations?.trace ?? [] where hop.utf8.starts(with: "0/".utf8) {
+            if let slot = snapshot.routes[String(hop.dropFirst(2))]?.slot { trace.insert(slot) }
+        }
+        for remote in entry.remotes {
+            if let origin = passage.origin, !remote.route.validOrigins.contains(origin) { continue }
+            guard trace.insert(remote.route.slot).inserted else { continue }
+            counters.transit += 1
+            fan.add { branch in
+                openTowards(
+                    remote.route, head: routedHead(passage), producer: branch, load: nil,
+                    presettled: incoming.isSettled, priority: priority(passage, entry.priority), preferring: nil)
+            }
+        }
+        if entry.inProcess {
+            let context = context(passage.link, passage.head, key: entry.key)
+            fan.add { branch in CoreSink(core: core, context: context, producer: branch) }
+        }
+        return fan.isEmpty ? released() : .message(fan)
     }
 
     private func toConnector(_ target: TCPConnectorTarget, _ incoming: IncomingDelivery, _ head: MessageHead)
@@ -141,132 +249,56 @@ extension Worker {
         return .stream(entry)
     }
 
-    private func toConsumer(
-        _ consumer: LocalConsumer, _ incoming: IncomingDelivery, _ link: Link, _ head: MessageHead
-    ) -> RouteResult {
+    private func toConsumer(_ consumer: LocalConsumer, _ passage: Passage) -> RouteResult {
         counters.egress += 1
-        let settled = incoming.isSettled
-        if consumer.connection.worker == index {
-            guard let end = openLocal(consumer, producer: incoming, presettled: settled) else { return released() }
-            return .message(end)
-        }
-        return .message(
-            bridge(incoming, to: peers[consumer.connection.worker]) { worker, exit in
-                worker.openLocal(consumer, producer: exit, presettled: settled)
-            })
+        guard let end = open(to: consumer, passage, producer: passage.incoming) else { return released() }
+        return .message(end)
     }
 
-    private func openLocal(_ consumer: LocalConsumer, producer: DeliveryEnd, presettled: Bool) -> OutgoingDelivery? {
-        guard let connection = connections[consumer.connection.id], let link = connection.consumerLink(consumer.link),
-            connection.mayQueue(on: link)
-        else { return nil }
-        let delivery = OutgoingDelivery(
-            connection: connection, head: [], presettled: presettled, producer: producer, load: consumer.load)
-        delivery.begin(on: link)
-        return delivery
+    private func open(to consumer: LocalConsumer, _ passage: Passage, producer: DeliveryEnd) -> DeliveryEnd? {
+        openTowards(
+            consumer, head: consumer.isRouter ? edgeHead(consumer, passage) : [], producer: producer,
+            presettled: passage.incoming.isSettled, isStream: passage.isStream)
     }
 
-    private func toRemote(
-        _ route: RemoteRoute, load: LoadCounter?, _ incoming: IncomingDelivery, _ head: MessageHead, target: String?
-    ) -> RouteResult {
+    private func toRemote(_ route: RemoteRoute, load: LoadCounter?, _ passage: Passage, priority given: Int? = nil)
+        -> RouteResult
+    {
         counters.transit += 1
-        var annotations = head.annotations ?? RouterAnnotations()
-        if let target { annotations.toOverride = target }
+        let end = openTowards(
+            route, head: routedHead(passage), producer: passage.incoming, load: load,
+            presettled: passage.incoming.isSettled, priority: priority(passage, given), preferring: nil)
+        return end.map { .message($0) } ?? released()
+    }
+
+    /// Nil = a link of its own.
+    private func priority(_ passage: Passage, _ given: Int?) -> Int? {
+        passage.isStream ? nil : min(9, given ?? Int(passage.head.priority ?? 4))
+    }
+
+    /// Annotations of a message that goes on to another interior router.
+    private func routedHead(_ passage: Passage) -> [UInt8] {
+        var annotations = passage.head.annotations ?? RouterAnnotations()
+        if let target = passage.target { annotations.toOverride = target }
+        if passage.link.takesStreams { annotations.flags |= RouterAnnotations.streaming }
         if annotations.ingress == nil { annotations.ingress = "0/" + routerID }
         annotations.trace.append("0/" + routerID)
         var encoder = AMQPEncoder()
         annotations.encode(into: &encoder)
-        let isStream = annotations.flags & RouterAnnotations.streaming != 0 || incoming.isLong
-        let priority = Int(head.priority ?? 4)
-        let end = openTowards(
-            route, head: encoder.bytes, producer: incoming, load: load, presettled: incoming.isSettled,
-            priority: isStream ? nil : min(9, priority), preferring: nil)
-        return end.map { .message($0) } ?? released()
+        return encoder.bytes
     }
 
-    // MARK: Opening outgoing deliveries
-
-    /// Opens a delivery towards a router, here or through a bridge on the loop that has a connection to the next hop.
-    /// - Parameter priority: nil = streaming.
-    func openTowards(
-        _ route: RemoteRoute, head: [UInt8], producer: DeliveryEnd, load: LoadCounter?, presettled: Bool,
-        priority: Int?,
-        preferring preferred: ConnectionRef?
-    ) -> DeliveryEnd? {
-        guard let group = snapshot.groups[route.slot] else { return nil }
-        let connection = priority == nil ? streamConnection(group, preferring: preferred) : group.control
-        if connection.worker == index {
-            return open(
-                on: connection.id, head: head, producer: producer, load: load, presettled: presettled,
-                priority: priority)
-        }
-        return bridge(producer, to: peers[connection.worker]) { worker, exit in
-            worker.open(
-                on: connection.id, head: head, producer: exit, load: load, presettled: presettled, priority: priority)
-        }
-    }
-
-    private func open(
-        on id: UInt64, head: [UInt8], producer: DeliveryEnd, load: LoadCounter?, presettled: Bool, priority: Int?
-    ) -> OutgoingDelivery? {
-        guard let connection = connections[id], connection.phase == .frames, connection.machine.state == .opened else {
-            return nil
-        }
-        let delivery = OutgoingDelivery(
-            connection: connection, head: head, presettled: presettled, producer: producer, load: load)
-        guard let priority else {
-            connection.startStreaming(delivery)
-            return delivery
-        }
-        guard
-            let link = connection.dataSenders.last(where: { link in
-                if case .data(let own) = link.kind { own <= priority } else { false }
-            }), connection.mayQueue(on: link)
-        else {
-            delivery.linkLost()
-            return nil
-        }
-        delivery.begin(on: link)
-        return delivery
-    }
-
-    /// The data connection for a new stream: the preferred one, else one of this loop, else any; the control connection
-    /// when the peer does not trunk.
-    func streamConnection(_ group: NeighbourGroup, preferring preferred: ConnectionRef?) -> ConnectionRef {
-        if group.data.isEmpty { return group.control }
-        if let preferred, group.data.contains(preferred) { return preferred }
-        let start = nextTurn()
-        let count = group.data.count
-        for step in 0..<count {
-            let candidate = group.data[(start + step) % count]
-            if candidate.worker == index { return candidate }
-        }
-        return group.data[start % count]
-    }
-
-    /// The loop that should own a new client stream towards this group; nil = this one.
-    func betterWorker(for group: NeighbourGroup) -> Worker? {
-        let owners = group.data.isEmpty ? [group.control] : group.data
-        if owners.contains(where: { $0.worker == index }) { return nil }
-        guard let owner = owners.first else { return nil }
-        return peers[owner.worker]
-    }
-
-    func bridge(
-        _ producer: DeliveryEnd, to other: Worker,
-        _ connect: @escaping @Sendable (Worker, BridgeExit) -> DeliveryEnd?
-    ) -> BridgeEntry {
-        let entryID = takeBridge()
-        let exitID = entryID | 1 << 63
-        let entry = BridgeEntry(worker: self, id: entryID, producer: producer, exitWorker: other, exitID: exitID)
-        bridges[entryID] = entry
-        let here = self
-        other.post {
-            let exit = BridgeExit(worker: other, id: exitID, entryWorker: here, entryID: entryID)
-            other.bridges[exitID] = exit
-            guard let consumer = connect(other, exit) else { return exit.update(.released, settled: true) }
-            exit.consumer = consumer
-        }
-        return entry
+    /// Annotations of a message that goes to an edge router, or from one to the interior.
+    private func edgeHead(_ consumer: LocalConsumer, _ passage: Passage) -> [UInt8] {
+        guard consumer.peer == .interior else { return routedHead(passage) }
+        var annotations = passage.head.annotations ?? RouterAnnotations()
+        if let target = passage.target { annotations.toOverride = target }
+        if passage.link.takesStreams { annotations.flags |= RouterAnnotations.streaming }
+        annotations.ingress = nil
+        annotations.trace = []
+        annotations.meshID = core.meshID
+        var encoder = AMQPEncoder()
+        annotations.encode(into: &encoder)
+        return encoder.bytes
     }
 }

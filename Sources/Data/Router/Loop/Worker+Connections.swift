@@ -130,17 +130,22 @@ extension Worker {
         case .consumer(let key):
             core.post { [core] in core.consumerAttached(key: key, connection: ref, link: number) }
         case .producer(let address?):
-            let key = AddressScope(address, selfID: routerID).key
-            core.post { [core] in core.producerAttached(key: key, link: number) }
+            let key = scope(address).key
+            core.post { [core] in core.producerAttached(key: key, connection: ref, link: number) }
+        case .tracking:
+            core.post { [core] in core.trackingAttached(connection: ref, link: number) }
         default: break
         }
     }
 
     func linkGone(_ link: Link, connection: AMQPConnection) {
+        let ref = connection.ref
         let number = link.number
         switch link.kind {
         case .consumer, .producer(.some):
             core.post { [core] in core.linkDetached(link: number) }
+        case .tracking, .uplink, .downlink, .proxy:
+            core.post { [core] in core.edgeLinkGone(connection: ref, link: number) }
         default: break
         }
     }
@@ -185,11 +190,12 @@ extension Worker {
             link = connection.dataSenders.last { if case .data(let own) = $0.kind { own <= priority } else { false } }
         case .number(let number): link = connection.consumerLink(number)
         }
-        guard let link, link.machine.state == .attached else { return }
-        if link.waiting.count >= 1000 {
+        guard let link, link.machine.state == .attached || link.machine.state == .attachSent else { return }
+        if link.kind == .tracking ? !connection.mayQueue(on: link) : link.waiting.count >= 1000 {
             Log.write(
                 .core, .warning,
-                "[C\(connectionID)] link \(link.name) has 1000 undelivered messages; a pre-settled one is dropped")
+                "[C\(connectionID)] link \(link.name) has \(link.waiting.count) undelivered messages; a pre-settled "
+                    + "one is dropped")
             return
         }
         let delivery = OutgoingDelivery(connection: connection, head: bytes, presettled: true, producer: nil, load: nil)
@@ -214,18 +220,19 @@ enum LinkSelector: Sendable {
 extension AMQPConnection {
     func consumerLink(_ number: UInt64) -> Link? { linksByNumber[number] }
 
-    /// Client senders whose address got a consumer receive credit now.
-    func feedStarvedLinks() {
-        for case let session? in sessions {
-            for link in session.localLinks.values where link.isStarved {
-                guard case .producer(let address?) = link.kind, worker.isReachable(address),
-                    link.machine.state == .attached
-                else {
-                    continue
-                }
-                link.isStarved = false
-                link.machine.grant(link.capacity)
-                session.sendFlow(link)
+    /// Clients' senders whose address got a consumer receive credit; where the last one went it is taken back.
+    func reviewProducers() {
+        for link in targetedProducers where link.machine.state == .attached {
+            guard let scope = link.scope else { continue }
+            let isReachable = worker.isReachable(scope)
+            guard isReachable == link.isStarved else { continue }
+            link.isStarved = !isReachable
+            link.consumed = 0
+            if isReachable {
+                link.machine.grant(link.capacity > link.owed ? link.capacity - link.owed : 0)
+                link.session.sendFlow(link)
+            } else if link.machine.credit > 0 {
+                link.session.sendFlow(link, drain: true)
             }
         }
     }

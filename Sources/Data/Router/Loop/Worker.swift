@@ -31,6 +31,8 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
 
     let index: Int
     let routerID: String
+    /// This is an edge router: what it does not know goes to an interior router.
+    let isEdge: Bool
     unowned let core: Core
     let pool = SlabPool(keep: 64)
     /// What is read from a TLS socket.
@@ -75,6 +77,7 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     init(index: Int, routerID: String, core: Core, snapshot: Snapshot) {
         self.index = index
         self.routerID = routerID
+        isEdge = core.isEdge
         self.core = core
         self.snapshot = snapshot
         cipherBuffer = .allocate(byteCount: Worker.cipherCapacity, alignment: 64)
@@ -216,18 +219,27 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     func adopt(_ snapshot: Snapshot) {
         guard snapshot.version > self.snapshot.version else { return }
         self.snapshot = snapshot
-        for connection in connections.values { connection.feedStarvedLinks() }
+        for connection in connections.values { connection.reviewProducers() }
     }
 
     /// True when a delivery to this address would find a consumer now.
-    func isReachable(_ address: String) -> Bool {
-        switch AddressScope(address, selfID: routerID) {
+    func isReachable(_ scope: AddressScope) -> Bool {
+        switch scope {
         case .router(let id): return snapshot.routes[id] != nil
         case .local(let name):
             if name.utf8.starts(with: "temp.t".utf8) { return true }
             return snapshot.addresses["L" + name]?.isReachable == true
-        case let scope: return snapshot.addresses[scope.key]?.isReachable == true
+        case .edge where isEdge && snapshot.addresses[scope.key] == nil:
+            return snapshot.addresses[AddressScope.uplinkKey] != nil
+        default: return snapshot.addresses[scope.key]?.isReachable == true
         }
+    }
+
+    /// Links to this address are refused.
+    func isUnavailable(_ scope: AddressScope) -> Bool {
+        guard case .mobile(let text) = scope else { return false }
+        if let entry = snapshot.addresses[scope.key] { return entry.treatment == .unavailable }
+        return snapshot.treatments.treatment(of: text) == .unavailable
     }
 
     // MARK: Streams

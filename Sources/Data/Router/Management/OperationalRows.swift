@@ -84,7 +84,12 @@ extension Link {
             address = .string(key)
         case .producer(let text):
             type = "endpoint"
-            address = text.map { .string(AddressScope($0, selfID: connection.worker.routerID).key) } ?? .null
+            address = text.map { .string(connection.worker.scope($0).key) } ?? .null
+        case .proxy(let text):
+            type = "endpoint"
+            address = .string("M" + text)
+        case .uplink, .tracking, .meshDiscovery: type = "endpoint"
+        case .downlink: type = "edge-downlink"
         }
         let unsettled =
             role == .sender

@@ -19,6 +19,13 @@ extension Worker {
             } else {
                 openClientStream(descriptor, target, route, load)
             }
+        case .consumer(let consumer) where consumer.isRouter:
+            let owner = peers[consumer.connection.worker]
+            if owner === self {
+                openClientStream(descriptor, target, consumer)
+            } else {
+                owner.post { owner.openClientStream(descriptor, target, consumer) }
+            }
         case .consumer, .inProcess, .nowhere:
             refuse(descriptor, target, "no TCP consumer")
         }
@@ -53,11 +60,26 @@ extension Worker {
         client.accepted(descriptor, out: out)
     }
 
-    private func replyAddress(_ stream: TCPStream) -> String { "amqp:/_topo/0/\(routerID)/temp.\(stream.ref.text)" }
+    /// To the interior, or to an edge router below us.
+    private func openClientStream(_ descriptor: Int32, _ target: TCPListenerTarget, _ consumer: LocalConsumer) {
+        let client = makeStream(.listener(target))
+        let head = streamHead(to: target.address, replyTo: replyAddress(client))
+        guard let out = openTowards(consumer, head: head, producer: client, presettled: false, isStream: true) else {
+            streamClosed(client)
+            return refuse(descriptor, target, "the connection to the next router went away")
+        }
+        client.accepted(descriptor, out: out)
+    }
+
+    private func replyAddress(_ stream: TCPStream) -> String {
+        isEdge
+            ? "amqp:/_edge/\(routerID)/temp.\(stream.ref.text)" : "amqp:/_topo/0/\(routerID)/temp.\(stream.ref.text)"
+    }
 
     /// Opens the server stream of a connector's TCP connection.
     func openReply(to address: String, producer: TCPStream) -> DeliveryEnd? {
-        switch AddressScope(address, selfID: routerID) {
+        let scope = scope(address)
+        switch scope {
         case .local(let name):
             guard name.utf8.starts(with: "temp.t".utf8), let ref = StreamRef(text: Substring(name).utf8.dropFirst(5))
             else { return nil }
@@ -76,7 +98,26 @@ extension Worker {
             return openTowards(
                 route, head: head, producer: producer, load: nil, presettled: false, priority: nil,
                 preferring: producer.arrival)
-        case .all, .edge, .mobile:
+        case .edge, .uplink:
+            return openEdgeReply(scope, to: address, producer: producer)
+        case .all, .mobile:
+            return nil
+        }
+    }
+
+    /// The server stream towards a client that is an edge router's, or that only the interior knows.
+    private func openEdgeReply(_ scope: AddressScope, to address: String, producer: TCPStream) -> DeliveryEnd? {
+        let fallback = isEdge ? snapshot.addresses[AddressScope.uplinkKey] : nil
+        guard let entry = snapshot.addresses[scope.key] ?? fallback else { return nil }
+        let head = streamHead(to: address, replyTo: nil)
+        switch ConsumerChoice.pick(entry, origin: nil, turn: nextTurn()) {
+        case .consumer(let consumer) where consumer.isRouter:
+            return openTowards(consumer, head: head, producer: producer, presettled: false, isStream: true)
+        case .remote(let route, let load):
+            return openTowards(
+                route, head: head, producer: producer, load: load, presettled: false, priority: nil,
+                preferring: producer.arrival)
+        default:
             return nil
         }
     }
@@ -86,9 +127,8 @@ extension Worker {
         var encoder = AMQPEncoder()
         let own = "0/" + routerID
         RouterAnnotations(
-            flags: RouterAnnotations.streaming | RouterAnnotations.disableQ2, toOverride: nil, ingress: own,
-            trace: [own],
-            meshID: nil
+            flags: RouterAnnotations.streaming | RouterAnnotations.disableQ2, toOverride: nil,
+            ingress: isEdge ? nil : own, trace: isEdge ? [] : [own], meshID: isEdge ? core.meshID : nil
         ).encode(into: &encoder)
         encoder.described(0x73)
         encoder.list(7) { list in

@@ -1,0 +1,161 @@
+import AMQPCodec
+
+/// An edge router's side of its active connection to the interior (router-protocol sheet, sections 7.1 and 7.2).
+struct Uplink {
+    /// The active connection; nil = none is up.
+    var connection: ConnectionRef?
+    /// The anonymous sender.
+    var sender: UInt64 = 0
+    /// Receivers that stand at the interior for our consumers, by hash key.
+    var consumers: [String: UInt64] = [:]
+    /// Senders that stand at the interior for our producers, by hash key.
+    var producers: [String: UInt64] = [:]
+}
+
+/// Numbers of the links that an edge router attaches when a connection becomes its active one.
+struct UplinkNumbers: Sendable {
+    var mesh: UInt64
+    var sender: UInt64
+    var downlink: UInt64
+    var tracking: UInt64
+}
+
+extension Core {
+    /// Link numbers given by the control thread; loops count below.
+    private func takeLinkNumber() -> UInt64 {
+        nextLink += 1
+        return UInt64(1) << 62 | nextLink
+    }
+
+    /// Chooses the active connection among those to interior routers: the highest TLS ordinal, then the one that is
+    /// active already, then the first that opened.
+    func electUplink() {
+        guard isEdge else { return }
+        let candidates = connections.values.filter { $0.info.role == .edge && $0.info.isConnector }.map(\.info)
+        let best = candidates.max { one, other in
+            let ordinals = (tlsOrdinal(one), tlsOrdinal(other))
+            if ordinals.0 != ordinals.1 { return ordinals.0 < ordinals.1 }
+            if one.ref == uplink.connection || other.ref == uplink.connection { return other.ref == uplink.connection }
+            return one.openedMilliseconds > other.openedMilliseconds
+        }
+        guard best?.ref != uplink.connection else { return }
+        leaveUplink()
+        guard let best else { return Log.write(.core, .warning, "edge router: no connection to an interior router") }
+        activate(best)
+    }
+
+    private func tlsOrdinal(_ info: ConnectionInfo) -> Int {
+        amqpConnectors[info.entity]?.settings.tls?.profile.ordinal ?? 0
+    }
+
+    private func activate(_ info: ConnectionInfo) {
+        Log.write(.core, .info, "[C\(info.ref.id)] is the active connection to the interior, router \(info.container)")
+        let ref = info.ref
+        let numbers = UplinkNumbers(
+            mesh: takeLinkNumber(), sender: takeLinkNumber(), downlink: takeLinkNumber(), tracking: takeLinkNumber())
+        uplink = Uplink(connection: ref, sender: numbers.sender)
+        let worker = workers[ref.worker]
+        worker.post { worker.connections[ref.id]?.attachUplink(numbers) }
+        let announcement = meshAnnouncement()
+        worker.post { worker.sendMessage(announcement, on: ref.id, .number(numbers.mesh)) }
+        changeAddress(AddressScope.uplinkKey) {
+            $0.consumers = [
+                LocalConsumer(connection: ref, link: numbers.sender, load: LoadCounter(), peer: .interior)
+            ]
+        }
+    }
+
+    /// The active connection is lost or another one is better: its links go; streams on their own links live on.
+    private func leaveUplink() {
+        guard let ref = uplink.connection else { return }
+        let old = uplink
+        uplink = Uplink()
+        changeAddress(AddressScope.uplinkKey) { $0.consumers = [] }
+        for key in old.producers.keys where addresses[key] != nil {
+            changeAddress(key) { $0.consumers.removeAll { $0.peer == .interior } }
+        }
+        let worker = workers[ref.worker]
+        worker.post { worker.connections[ref.id]?.detachUplink() }
+    }
+
+    private func meshAnnouncement() -> [UInt8] {
+        var encoder = AMQPEncoder()
+        RouterAnnotations().encode(into: &encoder)
+        encoder.described(0x74)
+        encoder.map(1) { map in
+            map.symbol("meshid")
+            map.string(meshID)
+        }
+        return encoder.bytes
+    }
+
+    // MARK: Proxies
+
+    /// Keys of the service addresses that TCP listeners wait for.
+    private var watchedKeys: Set<String> { Set(tcpListeners.values.compactMap { $0.target?.key }) }
+
+    /// After new tables: one receiver for each address with consumers here, one sender for each with producers.
+    func adjustProxies() {
+        guard isEdge, let ref = uplink.connection else { return }
+        var consumed: Set<String> = []
+        var produced = watchedKeys
+        for (key, record) in addresses where record.key.first == "M" && !record.inProcess {
+            if !record.connectors.isEmpty || record.consumers.contains(where: { $0.peer != .interior }) {
+                consumed.insert(key)
+            }
+            if !record.producers.isEmpty { produced.insert(key) }
+        }
+        adjust(\.consumers, to: consumed, role: .receiver, ref)
+        adjust(\.producers, to: produced, role: .sender, ref)
+    }
+
+    private func adjust(
+        _ path: WritableKeyPath<Uplink, [String: UInt64]>, to wanted: Set<String>, role: Role, _ ref: ConnectionRef
+    ) {
+        let worker = workers[ref.worker]
+        for key in wanted where uplink[keyPath: path][key] == nil {
+            let number = takeLinkNumber()
+            uplink[keyPath: path][key] = number
+            let address = String(key.dropFirst())
+            worker.post { worker.connections[ref.id]?.attachProxy(address, role: role, number: number) }
+        }
+        for (key, number) in uplink[keyPath: path] where !wanted.contains(key) {
+            uplink[keyPath: path][key] = nil
+            if role == .sender { setReachable(key, false) }
+            worker.post { worker.connections[ref.id]?.detachNumbered(number) }
+        }
+    }
+
+    /// The interior tells whether an address of our producers has a consumer elsewhere.
+    func trackingReceived(_ context: MessageContext, bytes: [UInt8]) {
+        guard context.connection == uplink.connection, case .list(let items)? = bodyValue(bytes), items.count >= 2,
+            let key = items[0].stringValue, case .bool(let isReachable) = items[1]
+        else { return Log.write(.core, .warning, "[C\(context.connection.id)] address tracking message dropped") }
+        setReachable(key, isReachable)
+    }
+
+    private func setReachable(_ key: String, _ isReachable: Bool) {
+        guard let ref = uplink.connection else { return }
+        guard isReachable, let number = uplink.producers[key] else {
+            guard addresses[key]?.consumers.contains(where: { $0.peer == .interior }) == true else { return }
+            return changeAddress(key) { $0.consumers.removeAll { $0.peer == .interior } }
+        }
+        changeAddress(key) { record in
+            guard !record.consumers.contains(where: { $0.peer == .interior }) else { return }
+            record.consumers.append(
+                LocalConsumer(connection: ref, link: number, load: LoadCounter(), peer: .interior))
+        }
+    }
+
+    /// The interior refused or closed one of our links.
+    func uplinkLinkGone(_ link: UInt64) {
+        if let key = uplink.producers.first(where: { $0.value == link })?.key {
+            setReachable(key, false)
+            uplink.producers[key] = nil
+        } else if let key = uplink.consumers.first(where: { $0.value == link })?.key {
+            uplink.consumers[key] = nil
+        } else if let ref = uplink.connection, connections[ref] != nil {
+            closeConnection(ref, reason: "the interior router detached a link that an edge router needs")
+        }
+    }
+}

@@ -1,0 +1,119 @@
+import AMQPCodec
+
+/// A multicast delivery on its way: one producer, a copy for each consumer.
+///
+/// The producer is told one outcome, when every copy has one: rejected before accepted before modified before
+/// released. The slowest consumer sets the pace; what a consumer may hold is bounded as for any delivery.
+final class FanOut: DeliveryEnd {
+    private var producer: DeliveryEnd?
+    private var branches: [FanOutBranch] = []
+    /// Copies without an outcome.
+    private var open = 0
+    private var producerWaits = false
+    private var outcome: DeliveryState?
+
+    init(producer: DeliveryEnd) { self.producer = producer }
+
+    /// Adds a copy; `connect` opens it for the branch it is given, or returns nil when that consumer takes none.
+    func add(_ connect: (DeliveryEnd) -> DeliveryEnd?) {
+        let branch = FanOutBranch(fan: self)
+        guard let consumer = connect(branch) else { return branch.fan = nil }
+        // It may have been refused at once.
+        guard branch.fan != nil else { return }
+        branch.consumer = consumer
+        branches.append(branch)
+        open += 1
+    }
+
+    /// No consumer took a copy.
+    var isEmpty: Bool { branches.isEmpty }
+
+    override func deliver(_ bytes: UnsafeMutableRawPointer, _ count: Int, headroom: Bool) {
+        for branch in branches { branch.consumer?.deliver(bytes, count, headroom: false) }
+    }
+
+    override var isReady: Bool {
+        var all = true
+        // Each one that is not ready has to know that we wait.
+        for branch in branches where branch.consumer?.isReady == false { all = false }
+        producerWaits = !all
+        return all
+    }
+
+    override func finish(settled: Bool) {
+        for branch in branches { branch.consumer?.finish(settled: settled) }
+        if settled { end() }
+    }
+
+    override func abort() {
+        for branch in branches { branch.consumer?.abort() }
+        end()
+    }
+
+    override func settledByProducer(_ state: DeliveryState) {
+        for branch in branches { branch.consumer?.settledByProducer(state) }
+        end()
+    }
+
+    fileprivate func ready() {
+        guard producerWaits, isReady else { return }
+        producer?.consumerReady()
+    }
+
+    /// A copy has its outcome.
+    fileprivate func decided(_ state: DeliveryState?) {
+        let state = state ?? .released
+        if outcome.map({ FanOut.rank(state) > FanOut.rank($0) }) ?? true { outcome = state }
+        open -= 1
+        guard open == 0, let producer else { return ready() }
+        // Receivers that wait for our settlement get it.
+        for branch in branches { branch.consumer?.settledByProducer(branch.state ?? .accepted) }
+        end()
+        producer.update(outcome, settled: true)
+    }
+
+    private static func rank(_ state: DeliveryState) -> Int {
+        switch state {
+        case .rejected: 3
+        case .accepted: 2
+        case .modified: 1
+        default: 0
+        }
+    }
+
+    private func end() {
+        producer = nil
+        for branch in branches {
+            branch.fan = nil
+            branch.consumer = nil
+        }
+        branches = []
+    }
+}
+
+/// What one consumer of a multicast delivery takes for its producer.
+final class FanOutBranch: DeliveryEnd {
+    fileprivate var fan: FanOut?
+    fileprivate var consumer: DeliveryEnd?
+    fileprivate var state: DeliveryState?
+    private var isDecided = false
+
+    fileprivate init(fan: FanOut) { self.fan = fan }
+
+    override func update(_ state: DeliveryState?, settled: Bool) {
+        guard let fan, settled || state?.isTerminal == true else { return }
+        if settled { consumer = nil }
+        guard !isDecided else { return }
+        isDecided = true
+        self.state = state
+        // Refused while it was being added: it never counted.
+        guard fan.has(self) else { return self.fan = nil }
+        fan.decided(state)
+    }
+
+    override func consumerReady() { fan?.ready() }
+}
+
+extension FanOut {
+    fileprivate func has(_ branch: FanOutBranch) -> Bool { branches.contains { $0 === branch } }
+}

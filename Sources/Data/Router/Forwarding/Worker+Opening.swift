@@ -1,0 +1,117 @@
+import AMQPCodec
+
+extension Worker {
+    // MARK: Opening outgoing deliveries
+
+    /// Opens a delivery towards a router, here or through a bridge on the loop that has a connection to the next hop.
+    /// - Parameter priority: nil = streaming.
+    func openTowards(
+        _ route: RemoteRoute, head: [UInt8], producer: DeliveryEnd, load: LoadCounter?, presettled: Bool,
+        priority: Int?,
+        preferring preferred: ConnectionRef?
+    ) -> DeliveryEnd? {
+        guard let group = snapshot.groups[route.slot] else { return nil }
+        let connection = priority == nil ? streamConnection(group, preferring: preferred) : group.control
+        if connection.worker == index {
+            return open(
+                on: connection.id, head: head, producer: producer, load: load, presettled: presettled,
+                priority: priority)
+        }
+        return bridge(producer, to: peers[connection.worker]) { worker, exit in
+            worker.open(
+                on: connection.id, head: head, producer: exit, load: load, presettled: presettled, priority: priority)
+        }
+    }
+
+    /// Opens a delivery to a consumer, here or through a bridge on the loop that has its connection.
+    /// - Parameter isStream: to another router, on a link of its own.
+    func openTowards(
+        _ consumer: LocalConsumer, head: [UInt8], producer: DeliveryEnd, presettled: Bool, isStream: Bool
+    ) -> DeliveryEnd? {
+        if consumer.connection.worker == index {
+            return open(consumer, head: head, producer: producer, presettled: presettled, isStream: isStream)
+        }
+        guard consumer.connection.worker < peers.count else { return nil }
+        return bridge(producer, to: peers[consumer.connection.worker]) { worker, exit in
+            worker.open(consumer, head: head, producer: exit, presettled: presettled, isStream: isStream)
+        }
+    }
+
+    private func open(
+        _ consumer: LocalConsumer, head: [UInt8], producer: DeliveryEnd, presettled: Bool, isStream: Bool
+    ) -> OutgoingDelivery? {
+        guard let connection = connections[consumer.connection.id], let link = connection.consumerLink(consumer.link)
+        else { return nil }
+        let onOwnLink = isStream && consumer.isRouter && connection.peerTakesStreamingLinks
+        guard onOwnLink || connection.mayQueue(on: link) else { return nil }
+        let delivery = OutgoingDelivery(
+            connection: connection, head: head, presettled: presettled || link.sendsSettled, producer: producer,
+            load: consumer.load)
+        if onOwnLink { connection.startStreaming(delivery) } else { delivery.begin(on: link) }
+        return delivery
+    }
+
+    private func open(
+        on id: UInt64, head: [UInt8], producer: DeliveryEnd, load: LoadCounter?, presettled: Bool, priority: Int?
+    ) -> OutgoingDelivery? {
+        guard let connection = connections[id], connection.phase == .frames, connection.machine.state == .opened else {
+            return nil
+        }
+        let delivery = OutgoingDelivery(
+            connection: connection, head: head, presettled: presettled, producer: producer, load: load)
+        guard let priority else {
+            connection.startStreaming(delivery)
+            return delivery
+        }
+        guard
+            let link = connection.dataSenders.last(where: { link in
+                if case .data(let own) = link.kind { own <= priority } else { false }
+            }), connection.mayQueue(on: link)
+        else {
+            delivery.linkLost()
+            return nil
+        }
+        delivery.begin(on: link)
+        return delivery
+    }
+
+    /// The data connection for a new stream: the preferred one, else one of this loop, else any; the control connection
+    /// when the peer does not trunk.
+    func streamConnection(_ group: NeighbourGroup, preferring preferred: ConnectionRef?) -> ConnectionRef {
+        if group.data.isEmpty { return group.control }
+        if let preferred, group.data.contains(preferred) { return preferred }
+        let start = nextTurn()
+        let count = group.data.count
+        for step in 0..<count {
+            let candidate = group.data[(start + step) % count]
+            if candidate.worker == index { return candidate }
+        }
+        return group.data[start % count]
+    }
+
+    /// The loop that should own a new client stream towards this group; nil = this one.
+    func betterWorker(for group: NeighbourGroup) -> Worker? {
+        let owners = group.data.isEmpty ? [group.control] : group.data
+        if owners.contains(where: { $0.worker == index }) { return nil }
+        guard let owner = owners.first else { return nil }
+        return peers[owner.worker]
+    }
+
+    func bridge(
+        _ producer: DeliveryEnd, to other: Worker,
+        _ connect: @escaping @Sendable (Worker, BridgeExit) -> DeliveryEnd?
+    ) -> BridgeEntry {
+        let entryID = takeBridge()
+        let exitID = entryID | 1 << 63
+        let entry = BridgeEntry(worker: self, id: entryID, producer: producer, exitWorker: other, exitID: exitID)
+        bridges[entryID] = entry
+        let here = self
+        other.post {
+            let exit = BridgeExit(worker: other, id: exitID, entryWorker: here, entryID: entryID)
+            other.bridges[exitID] = exit
+            guard let consumer = connect(other, exit) else { return exit.update(.released, settled: true) }
+            exit.consumer = consumer
+        }
+        return entry
+    }
+}
