@@ -210,6 +210,29 @@ class Procedure(SiteCase):
         self.host.good("listener", "create", "backend", port, "--host", "127.0.0.1", "-n", "west")
         self.await_echo(port, 10)
 
+    def test_edge_site(self):
+        """A site in edge mode: one link up, services in both directions, and no token of its own."""
+        self.host.start_site("west", link_access=True)
+        site = self.host.files / "site.yaml"
+        site.write_text("apiVersion: skupper.io/v2alpha1\nkind: Site\nmetadata:\n  name: east\nspec:\n  edge: true\n")
+        self.host.good("system", "apply", "-f", site, "-n", "east")
+        self.host.namespaces.append("east")
+        self.host.good("system", "start", "-n", "east", seconds=75)
+        self.host.await_site("east")
+        self.host.good("token", "redeem", self.host.token(), "-n", "east")
+        self.host.await_link("east")
+        self.await_echo(self.service())
+        server = Server(echo)
+        server.__enter__()
+        self.addCleanup(server.__exit__)
+        port = free_port()
+        self.host.good("connector", "create", "below", server.port, "--host", "127.0.0.1", "-n", "east")
+        self.host.good("listener", "create", "below", port, "--host", "127.0.0.1", "-n", "west")
+        self.await_echo(port, 10)
+        code, text = self.host.run("token", "issue", self.host.files / "t.yaml", "-n", "east")
+        self.assertNotEqual(code, 0)
+        self.assertIn("Edge sites cannot accept incoming links", text)
+
     def test_site_with_link_access_enabled_afterwards(self):
         self.host.start_site("west")
         code, text = self.host.run("token", "issue", self.host.files / "t.yaml", "-n", "west")

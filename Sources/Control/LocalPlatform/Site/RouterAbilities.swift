@@ -4,7 +4,7 @@ import SiteModel
 /// router from starting, so such resources are left out and say why.
 enum RouterAbilities {
     /// Roles of router accesses that the router can listen for.
-    static let roles: Set<String> = ["inter-router", "normal"]
+    static let roles: Set<String> = ["inter-router", "edge", "normal"]
 
     /// Why a resource is left out; nil if it need not be.
     static func fault(of resource: Resource) -> String? {
@@ -17,11 +17,8 @@ enum RouterAbilities {
         if MultiKeyListener(resource) != nil {
             return "listeners with several routing keys are not built yet: use a Listener for each key"
         }
-        if let site = Site(resource), site.edge {
-            return "edge sites are not built yet: remove \"edge\" from the site"
-        }
         if let access = RouterAccess(resource), !access.roles.contains(where: { roles.contains($0.name) }) {
-            return "it has only roles that are not built yet: use role inter-router"
+            return "it has only roles that the router does not know: use role inter-router or edge"
         }
         return nil
     }

@@ -30,6 +30,7 @@ extension AMQPConnection {
 
     /// Another connection took over, or this one is closing: everything but streams under way is detached.
     func detachUplink() {
+        endpointSession = nil
         guard phase == .frames else { return }
         for link in Array(linksByNumber.values) where link.kind.isOwnedByEdge { link.session.detach(link, error: nil) }
     }

@@ -46,7 +46,7 @@ extension AMQPConnection {
             "sslProto": tls.map { .string($0.protocolName) } ?? .null,
             "sslCipher": tls.map { .string($0.cipherName) } ?? .null, "properties": .map(properties),
             "sslSsf": .int(tls == nil ? 0 : 128), "ssl": .bool(tls != nil), "opened": .bool(openedAt > 0),
-            "active": .bool(true),
+            "active": .bool(!(effectiveRole == .edge && settings.isConnector) || endpointSession != nil),
             "adminStatus": .string("enabled"), "operStatus": .string("up"),
             "uptimeSeconds": .int(Int32(clamping: (now - openedAt) / 1000)), "enableProtocolTrace": .bool(false),
             "tlsOrdinal": .int(Int32(clamping: settings.tls?.profile.ordinal ?? 0)),
