@@ -4,6 +4,8 @@
 //   load latency PORT CONNECTIONS SECONDS    kept-alive connections, one request outstanding on each
 //   load connect PORT CONNECTIONS SECONDS    a new connection for every request, CONNECTIONS at a time
 //
+// SECONDS may be a number of requests instead, written with an n behind it: 2000n.
+//
 // Clients print one line of JSON: requests, failures, rate in 1/s, and the 50th and 99th percentile in microseconds,
 // for `connect` from the connect call to the last octet of the answer.
 #define _GNU_SOURCE
@@ -176,10 +178,10 @@ static void replace(int fd, int failed) {
     dial();
 }
 
-static void run_client(int connections, double seconds, int reconnect) {
+static void run_client(int connections, double seconds, uint64_t limit, int reconnect) {
     for (int i = 0; i < connections; i++) dial();
     uint64_t start = now(), end = start + (uint64_t)(seconds * 1e9);
-    while (now() < end) {
+    while (now() < end && requests < limit) {
         struct epoll_event events[EVENTS];
         int n = epoll_wait(epoll_fd, events, EVENTS, 100);
         for (int i = 0; i < n; i++) {
@@ -215,7 +217,9 @@ int main(int argc, char **argv) {
     if (argc == 3 && strcmp(argv[1], "serve") == 0) serve(atoi(argv[2]));
     if (argc == 5 && (strcmp(argv[1], "latency") == 0 || strcmp(argv[1], "connect") == 0)) {
         target = loopback(atoi(argv[2]));
-        run_client(atoi(argv[3]), atof(argv[4]), argv[1][0] == 'c');
+        int counted = strchr(argv[4], 'n') != NULL;
+        run_client(atoi(argv[3]), counted ? 3600 : atof(argv[4]), counted ? strtoull(argv[4], NULL, 10) : UINT64_MAX,
+                   argv[1][0] == 'c');
         return 0;
     }
     fprintf(stderr, "usage: load serve PORT | load latency|connect PORT CONNECTIONS SECONDS\n");

@@ -4,6 +4,9 @@
 #include <sys/socket.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <malloc.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 
 /* GNU calls that glibc hides without _GNU_SOURCE. */
 extern int accept4(int descriptor, struct sockaddr *address, socklen_t *length, int flags);

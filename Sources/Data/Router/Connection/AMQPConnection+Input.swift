@@ -84,7 +84,12 @@ extension AMQPConnection {
             var drained = false
             fill: while used + 16384 <= Worker.plainCapacity {
                 switch tls.read(into: start + used, Worker.plainCapacity - used) {
-                case .bytes(let count): used += count
+                case .bytes(let count):
+                    used += count
+                    if tls.isDrained {
+                        drained = true
+                        break fill
+                    }
                 case .wantMore:
                     drained = true
                     break fill

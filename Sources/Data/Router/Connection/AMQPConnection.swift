@@ -12,7 +12,7 @@ final class AMQPConnection: EventTarget {
     /// How far the layers have got.
     enum Phase { case connecting, tls, saslHeader, sasl, amqpHeader, frames, closed }
 
-    unowned let worker: Worker
+    unowned(unsafe) let worker: Worker  // loops live as long as the process
     let ref: ConnectionRef
     let settings: ConnectionSettings
     /// Remote address as text.
@@ -105,11 +105,7 @@ final class AMQPConnection: EventTarget {
 
     /// Takes over a connected or connecting socket and starts the layers.
     func start(descriptor: Int32, connected: Bool) {
-        poll = SocketPoll(loop: worker.loop, descriptor: descriptor, target: self)
-        guard poll != nil else {
-            Glibc.close(descriptor)
-            return close("cannot watch the socket: out of descriptors or memory")
-        }
+        poll = SocketPoll(loop: worker, descriptor: descriptor, target: self)
         if connected {
             transportReady()
         } else {

@@ -127,6 +127,7 @@ final class IncomingDelivery: DeliveryEnd {
             return
         }
         if head.isEmpty {
+            if link.kind == .streaming, routeKnown(bytes, count) { return }
             guard scan(bytes, count, complete: false) else { return }
             head.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
         } else {
@@ -157,6 +158,10 @@ final class IncomingDelivery: DeliveryEnd {
                 reject(
                     "amqp:decode-error", "message head longer than \(IncomingDelivery.headMaximum) octets or cut short")
             case .head(let parsed):
+                if link.kind == .streaming {
+                    let worker = connection.worker
+                    worker.knownHeads.learn(parsed, bytes) { worker.scope($0) }
+                }
                 route(parsed, bytes, count)
             }
         } catch {
@@ -164,6 +169,28 @@ final class IncomingDelivery: DeliveryEnd {
                 error == .missingField("router annotations") ? "amqp:invalid-field" : "amqp:decode-error", "\(error)")
         }
         return false
+    }
+
+    /// The short way for a stream whose head differs from one seen before in its name only.
+    private func routeKnown(_ bytes: UnsafeMutableRawPointer, _ count: Int) -> Bool {
+        let worker = connection.worker
+        switch worker.knownHeads.find(bytes, count) {
+        case .reply(let ref, let payloadOffset):
+            if !returnsCreditOnSettlement { returnCredit() }
+            switch worker.toReplyStream(ref, self) {
+            case .stream(let end), .message(let end):
+                consumer = end
+                if count > payloadOffset { end.deliver(bytes + payloadOffset, count - payloadOffset, headroom: false) }
+            case .refused(let state):
+                update(state, settled: true)
+            }
+            return true
+        case .service(let parsed):
+            route(parsed, bytes, count)
+            return true
+        case nil:
+            return false
+        }
     }
 
     /// Credit for one more delivery, once for each.

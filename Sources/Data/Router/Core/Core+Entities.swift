@@ -224,7 +224,8 @@ extension Core {
         let name = entity.name
         worker.post {
             let acceptor = AMQPAcceptor(worker: worker, settings: settings)
-            if acceptor.open(descriptor) { worker.acceptors[name] = acceptor }
+            acceptor.open(descriptor)
+            worker.acceptors[name] = acceptor
         }
         Log.write(
             .connectionManager, .info,

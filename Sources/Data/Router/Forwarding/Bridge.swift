@@ -7,7 +7,7 @@ import AMQPCodec
 /// ``BridgeEntry/congestedAbove`` octets have not been taken by the consumer.
 /// Where every neighbour has a data connection on every loop, which is the default, streams do not need bridges.
 final class BridgeEntry: DeliveryEnd {
-    unowned let worker: Worker
+    unowned(unsafe) let worker: Worker  // loops live as long as the process
     let id: UInt64
     private let exitWorker: Worker
     private let exitID: UInt64
@@ -98,7 +98,7 @@ final class BridgeEntry: DeliveryEnd {
 
 /// The consumer's end of a bridge; see ``BridgeEntry``.
 final class BridgeExit: DeliveryEnd {
-    unowned let worker: Worker
+    unowned(unsafe) let worker: Worker  // loops live as long as the process
     let id: UInt64
     private let entryWorker: Worker
     private let entryID: UInt64

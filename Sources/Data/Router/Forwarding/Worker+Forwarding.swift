@@ -25,7 +25,7 @@ struct Passage {
 }
 
 extension Worker {
-    private static let streamContentType = "application/octet-stream"
+    static let streamContentType = "application/octet-stream"
 
     /// Chooses the consumer of a delivery whose head is known. Runs once per delivery.
     func route(_ incoming: IncomingDelivery, link: Link, head: MessageHead) -> RouteResult {
@@ -218,7 +218,7 @@ extension Worker {
         if let addresses = target.cachedAddresses(now: now) {
             stream.dial(addresses)
         } else {
-            Resolver.resolve(loop: loop, host: target.host, port: target.port) { [self] result in
+            Resolver.resolve(loop: self, host: target.host, port: target.port) { [self] result in
                 switch result {
                 case .success(let addresses):
                     target.cache(addresses, now: now)
@@ -236,6 +236,11 @@ extension Worker {
             return .refused(
                 .rejected(AMQPError(condition: "amqp:invalid-field", description: "content-type of a reply stream")))
         }
+        return toReplyStream(ref, incoming)
+    }
+
+    /// To a stream of this router whose client waits for the reply.
+    func toReplyStream(_ ref: StreamRef, _ incoming: IncomingDelivery) -> RouteResult {
         counters.egress += 1
         if ref.worker == index {
             guard let stream = stream(ref), stream.attach(source: incoming) else { return released() }

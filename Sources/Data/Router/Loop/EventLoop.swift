@@ -3,60 +3,73 @@ import Glibc
 import Synchronization
 import Threading
 
-/// A libuv loop on its own thread with an inbox for work from other threads.
+/// An epoll loop on its own thread with an inbox for work from other threads.
 ///
 /// Everything a loop owns is touched by its thread only. Other threads reach it through ``post(_:)``; the loop is woken
-/// once per batch. Subclasses: ``Worker`` (connections and streams) and ``Core`` (routing and management).
+/// once per batch. Sockets are watched by epoll itself; libuv, whose `uv_poll_t` costs seven system calls for each
+/// connection, only resolves names here. Subclasses: ``Worker`` (connections and streams) and ``Core`` (routing and
+/// management).
 class EventLoop: @unchecked Sendable {  // the inbox is the only part other threads touch
     /// Shown in logs and as the thread name.
     let name: String
-    let loop: UnsafeMutablePointer<uv_loop_t>
-    private let wakeUp: UnsafeMutablePointer<uv_async_t>
-    private let before: UnsafeMutablePointer<uv_prepare_t>
-    private let after: UnsafeMutablePointer<uv_check_t>
-    private let timer: UnsafeMutablePointer<uv_timer_t>
+    /// For name resolution; see ``resolutionStarted()``.
+    let resolver: UnsafeMutablePointer<uv_loop_t>
+    /// What ``SocketPoll`` registers descriptors with.
+    let epoll: Int32
+    private let wakeUp: Int32
     private let inbox = Locked<[@Sendable () -> Void]>([])
     private var thread = pthread_t()
     private var stopping = false
+    private var isResolving = false
     private let waitingWork = Atomic<Int>(0)
+    /// Registrations closed in this turn: an event of the same turn may still name them.
+    private var closed: [UnsafeMutablePointer<SocketPoll.Registration>] = []
+    /// Registrations that epoll refused.
+    private var unwatched: [UnsafeMutablePointer<SocketPoll.Registration>] = []
     /// Milliseconds between ticks.
     private(set) var tickMilliseconds: Int64 = 0
+    private var nextTick: Int64 = .max
+    /// Milliseconds on the monotonic clock, as of this loop turn.
+    private(set) var now: Int64
+    private static let eventsAtOnce = 256
 
     init(name: String) {
         self.name = name
-        loop = .allocate(capacity: 1)
-        wakeUp = .allocate(capacity: 1)
-        before = .allocate(capacity: 1)
-        after = .allocate(capacity: 1)
-        timer = .allocate(capacity: 1)
-        precondition(uv_loop_init(loop) == 0, "no event loop: out of memory or descriptors")
-        precondition(uv_async_init(loop, wakeUp, onWakeUp) == 0, "no wake-up handle")
-        uv_prepare_init(loop, before)
-        uv_check_init(loop, after)
-        uv_timer_init(loop, timer)
-        let me = Unmanaged.passUnretained(self).toOpaque()
-        wakeUp.pointee.data = me
-        before.pointee.data = me
-        after.pointee.data = me
-        timer.pointee.data = me
+        resolver = .allocate(capacity: 1)
+        now = EventLoop.clock()
+        epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
+        wakeUp = eventfd(0, Int32(EFD_CLOEXEC) | Int32(EFD_NONBLOCK))
+        precondition(epoll >= 0 && wakeUp >= 0, "no event loop: \(String(cString: strerror(errno)))")
+        precondition(uv_loop_init(resolver) == 0, "no resolver loop: out of memory or descriptors")
+        watch(wakeUp, tag: EventLoop.wakeUpTag)
+        watch(uv_backend_fd(resolver), tag: EventLoop.resolverTag)
     }
 
-    /// Milliseconds on the monotonic clock, as of this loop turn.
-    var now: Int64 { Int64(bitPattern: uv_now(loop)) }
+    /// Event data that is no registration's address.
+    private static let wakeUpTag: UInt64 = 0
+    private static let resolverTag: UInt64 = 1
+
+    private func watch(_ descriptor: Int32, tag: UInt64) {
+        var event = epoll_event(events: EPOLLIN.rawValue, data: epoll_data_t(u64: tag))
+        precondition(epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event) == 0, "cannot watch a wake-up descriptor")
+    }
+
+    private static func clock() -> Int64 {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
+    }
 
     /// Starts the thread. The loop must outlive it: call ``stop()`` first.
     func start(tickMilliseconds: Int64) {
-        self.tickMilliseconds = tickMilliseconds
-        uv_prepare_start(before, onPrepare)
-        uv_check_start(after, onCheck)
-        uv_timer_start(timer, onTimer, UInt64(tickMilliseconds), UInt64(tickMilliseconds))
+        setTick(tickMilliseconds)
         startThread(self, &thread)
     }
 
     /// Changes the time between ticks. Only for the loop itself.
     func setTick(_ milliseconds: Int64) {
         tickMilliseconds = milliseconds
-        uv_timer_start(timer, onTimer, UInt64(milliseconds), UInt64(milliseconds))
+        nextTick = EventLoop.clock() + milliseconds
     }
 
     /// Pieces of work posted and not done, about. Callable from any thread.
@@ -69,8 +82,17 @@ class EventLoop: @unchecked Sendable {  // the inbox is the only part other thre
             queue.append(work)
             return queue.count == 1
         }
-        if wake { uv_async_send(wakeUp) }
+        if wake { eventfd_write(wakeUp, 1) }
     }
+
+    /// A resolution was handed to libuv: it wants a turn of its own to begin to listen for the answer.
+    func resolutionStarted() { isResolving = true }
+
+    /// epoll is out of memory or watches: the target is told at the end of the turn.
+    func cannotWatch(_ registration: UnsafeMutablePointer<SocketPoll.Registration>) { unwatched.append(registration) }
+
+    /// Keeps a closed registration until no event of this turn can name it.
+    func retire(_ registration: UnsafeMutablePointer<SocketPoll.Registration>) { closed.append(registration) }
 
     /// Ends the loop after the work already posted and joins its thread. Not callable from the loop itself.
     func stop() {
@@ -78,7 +100,7 @@ class EventLoop: @unchecked Sendable {  // the inbox is the only part other thre
         pthread_join(thread, nil)
     }
 
-    /// Called before the loop sleeps and after it wakes with events handled: flush what became dirty.
+    /// Called after events were handled and before the loop sleeps: flush what became dirty.
     func turnEnded() {}
 
     /// Called every tick.
@@ -89,10 +111,62 @@ class EventLoop: @unchecked Sendable {  // the inbox is the only part other thre
 
     fileprivate func run() {
         pthread_setname_np(pthread_self(), name)
-        uv_run(loop, UV_RUN_DEFAULT)
+        let events = UnsafeMutablePointer<epoll_event>.allocate(capacity: EventLoop.eventsAtOnce)
+        defer { events.deallocate() }
+        turnEnded()
+        while true {
+            let wait = max(0, min(nextTick - now, 60_000))
+            let count = epoll_wait(epoll, events, Int32(EventLoop.eventsAtOnce), Int32(wait))
+            now = EventLoop.clock()
+            for index in 0..<max(0, Int(count)) { handle(events[index]) }
+            if now >= nextTick {
+                nextTick = now + tickMilliseconds
+                tick()
+            }
+            turnEnded()
+            if isResolving { resolve() }
+            if !unwatched.isEmpty { tellUnwatched() }
+            releaseClosed()
+            if stopping { break }
+        }
+        willStop()
+        turnEnded()
+        releaseClosed()
     }
 
-    fileprivate func drainInbox() {
+    private func handle(_ event: epoll_event) {
+        switch event.data.u64 {
+        case EventLoop.wakeUpTag:
+            var count: eventfd_t = 0
+            eventfd_read(wakeUp, &count)
+            drainInbox()
+        case EventLoop.resolverTag:
+            isResolving = true
+        default:
+            guard let address = event.data.ptr else { return }
+            SocketPoll.handle(address.assumingMemoryBound(to: SocketPoll.Registration.self), event.events)
+        }
+    }
+
+    /// Lets libuv start or finish resolutions, and what they lead to.
+    private func resolve() {
+        isResolving = false
+        uv_run(resolver, UV_RUN_NOWAIT)
+        turnEnded()
+    }
+
+    private func tellUnwatched() {
+        while let registration = unwatched.popLast() { SocketPoll.handle(registration, EPOLLERR.rawValue) }
+        turnEnded()
+    }
+
+    private func releaseClosed() {
+        guard !closed.isEmpty else { return }
+        for registration in closed { SocketPoll.release(registration) }
+        closed.removeAll(keepingCapacity: closed.count <= EventLoop.eventsAtOnce)
+    }
+
+    private func drainInbox() {
         let work = inbox.withLock { queue -> [@Sendable () -> Void] in
             let taken = queue
             queue = []
@@ -100,11 +174,6 @@ class EventLoop: @unchecked Sendable {  // the inbox is the only part other thre
         }
         for item in work { item() }
         waitingWork.wrappingSubtract(work.count, ordering: .relaxed)
-        if stopping {
-            willStop()
-            turnEnded()
-            uv_stop(loop)
-        }
     }
 }
 
@@ -120,12 +189,3 @@ private func startThread(_ loop: EventLoop, _ thread: inout pthread_t) {
         }, argument)
     precondition(result == 0, "cannot start a thread: \(String(cString: strerror(result)))")
 }
-
-private func eventLoop(_ data: UnsafeMutableRawPointer?) -> EventLoop? {
-    data.map { Unmanaged<EventLoop>.fromOpaque($0).takeUnretainedValue() }
-}
-
-private let onWakeUp: uv_async_cb = { handle in eventLoop(handle?.pointee.data)?.drainInbox() }
-private let onPrepare: uv_prepare_cb = { handle in eventLoop(handle?.pointee.data)?.turnEnded() }
-private let onCheck: uv_check_cb = { handle in eventLoop(handle?.pointee.data)?.turnEnded() }
-private let onTimer: uv_timer_cb = { handle in eventLoop(handle?.pointee.data)?.tick() }

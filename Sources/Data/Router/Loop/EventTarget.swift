@@ -7,59 +7,73 @@ class EventTarget {
     func socketReady(readable: Bool, writable: Bool, failed: Bool) {}
 }
 
-/// One watched descriptor: a `uv_poll_t` and the target its events go to.
+/// One watched descriptor and the target its events go to.
 ///
-/// The handle keeps its target alive until libuv's close callback has run, and nothing else does that job.
+/// The registration keeps its target alive until the turn in which it was closed has ended, and nothing else does that
+/// job. A descriptor for which nothing is watched is not with epoll at all: an error or hang-up would be reported turn
+/// after turn.
 struct SocketPoll: ~Copyable {
-    private let handle: UnsafeMutablePointer<uv_poll_t>
-    private var events: Int32 = 0
+    /// What an epoll event points at.
+    struct Registration {
+        let target: Unmanaged<EventTarget>
+        /// Watched now, as EPOLLIN and EPOLLOUT; 0 = not with epoll.
+        var events: UInt32
+        var isClosed: Bool
+    }
+
+    private static let readable: UInt32 = EPOLLIN.rawValue
+    private static let writable: UInt32 = EPOLLOUT.rawValue
+
+    private unowned(unsafe) let loop: EventLoop  // loops live as long as the process
+    private let registration: UnsafeMutablePointer<Registration>
     let descriptor: Int32
 
-    /// - Returns: nil when the loop cannot watch the descriptor (out of memory or descriptors).
-    init?(loop: UnsafeMutablePointer<uv_loop_t>, descriptor: Int32, target: EventTarget) {
+    /// Nothing is watched yet.
+    init(loop: EventLoop, descriptor: Int32, target: EventTarget) {
+        self.loop = loop
         self.descriptor = descriptor
-        handle = .allocate(capacity: 1)
-        guard uv_poll_init(loop, handle, descriptor) == 0 else {
-            handle.deallocate()
-            return nil
-        }
-        handle.pointee.data = Unmanaged.passRetained(target).toOpaque()
+        registration = .allocate(capacity: 1)
+        registration.initialize(to: Registration(target: .passRetained(target), events: 0, isClosed: false))
     }
 
-    /// Sets what is watched; does nothing when it is so already.
-    mutating func watch(read: Bool, write: Bool) {
-        let wanted = (read ? Int32(UV_READABLE.rawValue) : 0) | (write ? Int32(UV_WRITABLE.rawValue) : 0)
-        if wanted == events { return }
-        events = wanted
-        if wanted == 0 { uv_poll_stop(handle) } else { uv_poll_start(handle, wanted, onPoll) }
+    /// Sets what is watched; does nothing when it is so already. Where the system can watch no further descriptor, the
+    /// target is told that this one failed, after the current call chain.
+    func watch(read: Bool, write: Bool) {
+        let wanted = (read ? SocketPoll.readable : 0) | (write ? SocketPoll.writable : 0)
+        let before = registration.pointee.events
+        if wanted == before { return }
+        registration.pointee.events = wanted
+        let operation = wanted == 0 ? EPOLL_CTL_DEL : before == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD
+        var event = epoll_event(events: wanted, data: epoll_data_t(ptr: UnsafeMutableRawPointer(registration)))
+        if epoll_ctl(loop.epoll, operation, descriptor, &event) != 0 { loop.cannotWatch(registration) }
     }
 
-    var isReading: Bool { events & Int32(UV_READABLE.rawValue) != 0 }
-    var isWriting: Bool { events & Int32(UV_WRITABLE.rawValue) != 0 }
+    var isReading: Bool { registration.pointee.events & SocketPoll.readable != 0 }
+    var isWriting: Bool { registration.pointee.events & SocketPoll.writable != 0 }
 
-    /// Ends watching and closes the descriptor.
+    /// Ends watching and closes the descriptor, which takes it out of epoll.
     consuming func close() {
-        uv_poll_stop(handle)
+        registration.pointee.isClosed = true
+        registration.pointee.events = 0
         Glibc.close(descriptor)
-        UnsafeMutableRawPointer(handle).assumingMemoryBound(to: uv_handle_t.self).withClose(onPollClosed)
+        loop.retire(registration)
     }
-}
 
-extension UnsafeMutablePointer where Pointee == uv_handle_t {
-    fileprivate func withClose(_ callback: uv_close_cb) { uv_close(self, callback) }
-}
+    /// An event of epoll. What is not watched is not told, even when it was when the event arose.
+    static func handle(_ registration: UnsafeMutablePointer<Registration>, _ events: UInt32) {
+        let watched = registration.pointee.events
+        guard !registration.pointee.isClosed, watched != 0 else { return }
+        let target = registration.pointee.target.takeUnretainedValue()
+        if events & EPOLLERR.rawValue != 0 { return target.socketReady(readable: false, writable: false, failed: true) }
+        let hungUp = events & EPOLLHUP.rawValue != 0
+        let isReadable = watched & readable != 0 && (hungUp || events & readable != 0)
+        let isWritable = watched & writable != 0 && (hungUp || events & writable != 0)
+        if isReadable || isWritable { target.socketReady(readable: isReadable, writable: isWritable, failed: false) }
+    }
 
-private let onPoll: uv_poll_cb = { handle, status, events in
-    guard let data = handle?.pointee.data else { return }
-    let target = Unmanaged<EventTarget>.fromOpaque(data).takeUnretainedValue()
-    target.socketReady(
-        readable: events & Int32(UV_READABLE.rawValue) != 0,
-        writable: events & Int32(UV_WRITABLE.rawValue) != 0,
-        failed: status < 0)
-}
-
-private let onPollClosed: uv_close_cb = { handle in
-    guard let handle, let data = handle.pointee.data else { return }
-    Unmanaged<EventTarget>.fromOpaque(data).release()
-    UnsafeMutableRawPointer(handle).assumingMemoryBound(to: uv_poll_t.self).deallocate()
+    static func release(_ registration: UnsafeMutablePointer<Registration>) {
+        registration.pointee.target.release()
+        registration.deinitialize(count: 1)
+        registration.deallocate()
+    }
 }

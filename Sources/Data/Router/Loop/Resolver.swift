@@ -14,7 +14,7 @@ enum Resolver {
 
     /// Resolves `host`; `done` runs on the loop's thread, at once for an address literal.
     static func resolve(
-        loop: UnsafeMutablePointer<uv_loop_t>, host: String, port: UInt16,
+        loop: EventLoop, host: String, port: UInt16,
         done: @escaping (Result<[SocketAddress], ResolveFailure>) -> Void
     ) {
         if let literal = SocketAddress(literal: host, port: port) { return done(.success([literal])) }
@@ -22,8 +22,9 @@ enum Resolver {
         request.pointee.data = Unmanaged.passRetained(Request(host: host, done: done)).toOpaque()
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
-        let result = uv_getaddrinfo(loop, request, onResolved, host, String(port), &hints)
-        if result != 0 { finish(request, status: result, list: nil) }
+        let result = uv_getaddrinfo(loop.resolver, request, onResolved, host, String(port), &hints)
+        if result != 0 { return finish(request, status: result, list: nil) }
+        loop.resolutionStarted()
     }
 
     fileprivate static func finish(

@@ -67,6 +67,8 @@ enum Sockets {
         if address.family == AF_INET6 { set(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, 0) }
         if shared { set(descriptor, SOL_SOCKET, SO_REUSEPORT, 1) }
         let bound = address.withSockaddr { bind(descriptor, $0, $1) }
+        // Accepted sockets inherit it.
+        set(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
         guard bound == 0, Glibc.listen(descriptor, backlog > 0 ? backlog : 4096) == 0 else {
             let failure = SocketFailure(operation: bound == 0 ? "listen" : "bind", code: errno)
             close(descriptor)

@@ -4,7 +4,7 @@ import Glibc
 
 /// A socket that accepts AMQP connections; accepted ones go round the loops.
 final class AMQPAcceptor: EventTarget {
-    unowned let worker: Worker
+    unowned(unsafe) let worker: Worker  // loops live as long as the process
     /// Replaced when the certificate files change; accepted connections keep what they had.
     var settings: ConnectionSettings
     private var poll: SocketPoll?
@@ -15,14 +15,9 @@ final class AMQPAcceptor: EventTarget {
         self.settings = settings
     }
 
-    func open(_ descriptor: Int32) -> Bool {
-        guard let poll = SocketPoll(loop: worker.loop, descriptor: descriptor, target: self) else {
-            Glibc.close(descriptor)
-            return false
-        }
-        self.poll = consume poll
-        self.poll?.watch(read: true, write: false)
-        return true
+    func open(_ descriptor: Int32) {
+        poll = SocketPoll(loop: worker, descriptor: descriptor, target: self)
+        poll?.watch(read: true, write: false)
     }
 
     func close() { poll.take()?.close() }
@@ -80,7 +75,7 @@ extension Worker {
 
     /// Dials a connector's host. The outcome reaches the control thread as an opened or closed connection.
     func dial(id: UInt64, settings: ConnectionSettings, port: UInt16) {
-        Resolver.resolve(loop: loop, host: settings.host, port: port) { [self] result in
+        Resolver.resolve(loop: self, host: settings.host, port: port) { [self] result in
             switch result {
             case .failure(let failure):
                 dialFailed(id, settings, "resolve \(failure.host): \(failure.reason)")

@@ -56,6 +56,11 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     static let coreBusyAbove = 4096
     private var toResume: [AMQPConnection] = []
     private var toClose: [(AMQPConnection, String)] = []
+    /// Heads of client streams by service address.
+    var clientHeads: [String: StreamHead] = [:]
+    /// The reply route used last.
+    var replyRoute: ReplyRoute?
+    var knownHeads = KnownHeads()
     var spans: [Span] = []
     private var touched: [TCPStream] = []
     private var streams: [TCPStream?] = []

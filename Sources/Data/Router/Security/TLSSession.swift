@@ -79,7 +79,8 @@ final class TLSSession {
 
     /// Decrypts into `buffer`.
     func read(into buffer: UnsafeMutableRawPointer, _ capacity: Int) -> ReadResult {
-        ERR_clear_error()  // another session's leftovers must not be taken for a failure of this one
+        // Another session's leftovers must not be taken for a failure of this one. Looking costs less than clearing.
+        if ERR_peek_error() != 0 { ERR_clear_error() }
         let count = SSL_read(ssl, buffer, Int32(capacity))
         if count > 0 { return .bytes(Int(count)) }
         let code = SSL_get_error(ssl, count)
@@ -89,6 +90,9 @@ final class TLSSession {
         default: return .failed(TLSFailure(text: failureText()))
         }
     }
+
+    /// Nothing that was handed in is left: a further read could only ask for more.
+    var isDrained: Bool { inputCount == 0 && SSL_has_pending(ssl) == 0 }
 
     /// Encrypts `count` octets into the output queue. False when TLS refuses (the connection is broken).
     func write(_ bytes: UnsafeRawPointer, _ count: Int) -> Bool {

@@ -3,7 +3,7 @@ import Glibc
 
 /// A TCP listener's socket on one loop. Every loop has its own on the same port, so that accepting needs no hand-over.
 final class TCPListenerSocket: EventTarget {
-    unowned let worker: Worker
+    unowned(unsafe) let worker: Worker  // loops live as long as the process
     let target: TCPListenerTarget
     private var poll: SocketPoll?
     /// Accepts per wake-up, so that a burst of clients does not keep the streams waiting.
@@ -14,14 +14,9 @@ final class TCPListenerSocket: EventTarget {
         self.target = target
     }
 
-    func open(_ descriptor: Int32) -> Bool {
-        guard let poll = SocketPoll(loop: worker.loop, descriptor: descriptor, target: self) else {
-            Glibc.close(descriptor)
-            return false
-        }
-        self.poll = consume poll
-        self.poll?.watch(read: true, write: false)
-        return true
+    func open(_ descriptor: Int32) {
+        poll = SocketPoll(loop: worker, descriptor: descriptor, target: self)
+        poll?.watch(read: true, write: false)
     }
 
     func close() { poll.take()?.close() }
@@ -41,7 +36,6 @@ final class TCPListenerSocket: EventTarget {
                 }
                 return
             }
-            Sockets.set(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
             worker.accepted(descriptor, for: target)
         }
     }

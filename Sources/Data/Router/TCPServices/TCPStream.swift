@@ -20,7 +20,7 @@ final class TCPStream: DeliveryEnd {
     /// Octets a sender that ignores the window may make us hold.
     private static let queueMaximum = 4 << 20
 
-    unowned let worker: Worker
+    unowned(unsafe) let worker: Worker  // loops live as long as the process
     let side: Side
     let ref: StreamRef
     private var poll: SocketPoll?
@@ -72,12 +72,7 @@ final class TCPStream: DeliveryEnd {
             Glibc.close(descriptor)
             return
         }
-        guard let poll = SocketPoll(loop: worker.loop, descriptor: descriptor, target: self) else {
-            Glibc.close(descriptor)
-            out.abort()
-            return finished()
-        }
-        self.poll = consume poll
+        poll = SocketPoll(loop: worker, descriptor: descriptor, target: self)
         self.out = out
         isConnected = true
         updateWatch()
@@ -109,11 +104,7 @@ final class TCPStream: DeliveryEnd {
         case .failure(let failure):
             dialNext(lastFailure: failure.text)
         case .success(let socket):
-            guard let poll = SocketPoll(loop: worker.loop, descriptor: socket.descriptor, target: self) else {
-                Glibc.close(socket.descriptor)
-                return fail()
-            }
-            self.poll = consume poll
+            poll = SocketPoll(loop: worker, descriptor: socket.descriptor, target: self)
             if socket.connected { connected() } else { self.poll?.watch(read: false, write: true) }
         }
     }
@@ -239,7 +230,8 @@ final class TCPStream: DeliveryEnd {
     private func shutWrite() {
         guard !isWriteShut, let descriptor = poll?.descriptor else { return }
         isWriteShut = true
-        shutdown(descriptor, Int32(SHUT_WR))
+        // With nothing more to read the close that follows says it.
+        if !isOutFinished { shutdown(descriptor, Int32(SHUT_WR)) }
         let end = source
         source = nil
         if !isSourceSettled { end?.update(.accepted, settled: true) }

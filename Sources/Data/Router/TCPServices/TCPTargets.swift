@@ -56,22 +56,38 @@ struct StreamRef: Hashable, Sendable {
     var slot: Int
     var generation: UInt32
 
-    private static let alphabet = Array("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+_".utf8)
+    private static let alphabet: StaticString = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+_"
+    /// Octets of ``text``.
+    static let textCount = 15
+    /// Digits of worker, slot and generation.
+    private static let widths = (2, 5, 6)
 
     /// 15 characters: `t`, worker (2), slot (5), generation (6), then `0`. The generation is random-seeded, so a stale
     /// reply does not reach a later stream.
     var text: String {
-        var characters: [UInt8] = [UInt8(ascii: "t")]
-        func put(_ value: UInt64, _ digits: Int) {
-            for digit in stride(from: digits - 1, through: 0, by: -1) {
-                characters.append(StreamRef.alphabet[Int(value >> UInt64(digit * 6) & 63)])
+        String(unsafeUninitializedCapacity: StreamRef.textCount) { buffer in
+            write(to: UnsafeMutableRawBufferPointer(buffer))
+            return StreamRef.textCount
+        }
+    }
+
+    /// Writes ``text`` into the first ``textCount`` octets of `buffer`.
+    func write(to buffer: UnsafeMutableRawBufferPointer) {
+        let digits = StreamRef.alphabet.utf8Start
+        var position = 1
+        buffer[0] = UInt8(ascii: "t")
+        func put(_ value: UInt64, _ count: Int) {
+            var shift = UInt64(count * 6)
+            for _ in 0..<count {
+                shift -= 6
+                buffer[position] = digits[Int(value >> shift & 63)]
+                position += 1
             }
         }
-        put(UInt64(worker), 2)
-        put(UInt64(slot), 5)
-        put(UInt64(generation), 6)
-        characters.append(UInt8(ascii: "0"))
-        return String(decoding: characters, as: UTF8.self)
+        put(UInt64(worker), StreamRef.widths.0)
+        put(UInt64(slot), StreamRef.widths.1)
+        put(UInt64(generation), StreamRef.widths.2)
+        buffer[position] = UInt8(ascii: "0")
     }
 
     init(worker: Int, slot: Int, generation: UInt32) {
@@ -82,20 +98,30 @@ struct StreamRef: Hashable, Sendable {
 
     /// Parses ``text``; nil when it is not ours.
     init?(text: Substring.UTF8View) {
-        guard text.count == 15, text.first == UInt8(ascii: "t") else { return nil }
-        var values: [UInt64] = []
-        var rest = text.dropFirst()
-        for digits in [2, 5, 6] {
-            var value: UInt64 = 0
-            for character in rest.prefix(digits) {
-                guard let digit = StreamRef.digit(character) else { return nil }
-                value = value << 6 | digit
-            }
-            values.append(value)
-            rest = rest.dropFirst(digits)
+        let characters = Array(text)
+        guard let ref = characters.withUnsafeBytes({ StreamRef(name: $0) }) else { return nil }
+        self = ref
+    }
+
+    /// Parses the octets of ``text``; nil when they are not ours.
+    init?(name: UnsafeRawBufferPointer) {
+        guard name.count == StreamRef.textCount, name[0] == UInt8(ascii: "t"), name[14] == UInt8(ascii: "0") else {
+            return nil
         }
-        guard values[2] <= UInt64(UInt32.max) else { return nil }
-        self.init(worker: Int(values[0]), slot: Int(values[1]), generation: UInt32(values[2]))
+        var position = 1
+        func take(_ count: Int) -> UInt64? {
+            var value: UInt64 = 0
+            for _ in 0..<count {
+                guard let digit = StreamRef.digit(name[position]) else { return nil }
+                value = value << 6 | digit
+                position += 1
+            }
+            return value
+        }
+        guard let worker = take(StreamRef.widths.0), let slot = take(StreamRef.widths.1),
+            let generation = take(StreamRef.widths.2), generation <= UInt64(UInt32.max)
+        else { return nil }
+        self.init(worker: Int(worker), slot: Int(slot), generation: UInt32(generation))
     }
 
     private static func digit(_ character: UInt8) -> UInt64? {

@@ -41,7 +41,7 @@ extension Worker {
     /// Listener and connector on this router: the two sockets face each other.
     private func openLocalPair(_ descriptor: Int32, _ target: TCPListenerTarget, _ connector: TCPConnectorTarget) {
         let client = makeStream(.listener(target))
-        let server = openConnectorStream(connector, source: client, replyTo: replyAddress(client), arrival: nil)
+        let server = openConnectorStream(connector, source: client, replyTo: replyAddress(client.ref), arrival: nil)
         client.accepted(descriptor, out: server)
     }
 
@@ -49,7 +49,7 @@ extension Worker {
         _ descriptor: Int32, _ target: TCPListenerTarget, _ route: RemoteRoute, _ load: LoadCounter?
     ) {
         let client = makeStream(.listener(target))
-        let head = streamHead(to: target.address, replyTo: replyAddress(client))
+        let head = clientHead(target, client.ref)
         guard
             let out = openTowards(
                 route, head: head, producer: client, load: load, presettled: false, priority: nil, preferring: nil)
@@ -63,7 +63,7 @@ extension Worker {
     /// To the interior, or to an edge router below us.
     private func openClientStream(_ descriptor: Int32, _ target: TCPListenerTarget, _ consumer: LocalConsumer) {
         let client = makeStream(.listener(target))
-        let head = streamHead(to: target.address, replyTo: replyAddress(client))
+        let head = clientHead(target, client.ref)
         guard let out = openTowards(consumer, head: head, producer: client, presettled: false, isStream: true) else {
             streamClosed(client)
             return refuse(descriptor, target, "the connection to the next router went away")
@@ -71,13 +71,32 @@ extension Worker {
         client.accepted(descriptor, out: out)
     }
 
-    private func replyAddress(_ stream: TCPStream) -> String {
-        isEdge
-            ? "amqp:/_edge/\(routerID)/temp.\(stream.ref.text)" : "amqp:/_topo/0/\(routerID)/temp.\(stream.ref.text)"
+    private func replyAddress(_ ref: StreamRef) -> String {
+        isEdge ? "amqp:/_edge/\(routerID)/temp.\(ref.text)" : "amqp:/_topo/0/\(routerID)/temp.\(ref.text)"
+    }
+
+    /// The head of a client stream, from the listener's template when that has been made.
+    private func clientHead(_ target: TCPListenerTarget, _ ref: StreamRef) -> [UInt8] {
+        withUnsafeTemporaryAllocation(byteCount: StreamRef.textCount, alignment: 1) { name in
+            ref.write(to: name)
+            if let template = clientHeads[target.address] { return template.named(name) }
+            let address = replyAddress(ref)
+            let bytes = streamHead(to: target.address, replyTo: address)
+            if clientHeads.count < 1024 {
+                clientHeads[target.address] = StreamHead(bytes, name: address.utf8.suffix(StreamRef.textCount))
+            }
+            return bytes
+        }
     }
 
     /// Opens the server stream of a connector's TCP connection.
     func openReply(to address: String, producer: TCPStream) -> DeliveryEnd? {
+        if let known = replyRoute, known.leads(to: address) {
+            guard let route = snapshot.routes[known.routerID] else { return nil }
+            return openTowards(
+                route, head: known.head.named(address.utf8.suffix(StreamRef.textCount)), producer: producer, load: nil,
+                presettled: false, priority: nil, preferring: producer.arrival)
+        }
         let scope = scope(address)
         switch scope {
         case .local(let name):
@@ -95,6 +114,11 @@ extension Worker {
         case .router(let id):
             guard let route = snapshot.routes[id] else { return nil }
             let head = streamHead(to: address, replyTo: nil)
+            let name = address.utf8.suffix(StreamRef.textCount)
+            if let template = StreamHead(head, name: name) {
+                let prefix = String(decoding: address.utf8.dropLast(StreamRef.textCount), as: UTF8.self)
+                replyRoute = ReplyRoute(prefix: prefix, routerID: id, head: template)
+            }
             return openTowards(
                 route, head: head, producer: producer, load: nil, presettled: false, priority: nil,
                 preferring: producer.arrival)
@@ -156,7 +180,8 @@ extension Worker {
     func openListener(_ target: TCPListenerTarget, descriptor: Int32) {
         listenerSockets[target.name]?.close()
         let socket = TCPListenerSocket(worker: self, target: target)
-        if socket.open(descriptor) { listenerSockets[target.name] = socket }
+        socket.open(descriptor)
+        listenerSockets[target.name] = socket
     }
 
     func closeListener(_ name: String) { listenerSockets.removeValue(forKey: name)?.close() }
