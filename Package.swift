@@ -70,7 +70,7 @@ let package = Package(
         // Programs: parse, assemble, run
         program("skupper-router", ["Router", "RouterConfig"]),
         program("skupper-controller", ["LocalPlatform"]),
-        program("skupper", ["LocalPlatform", "SiteModel", "SiteTrust", "ControlIO"]),
+        program("skupper", ["LocalPlatform", "SiteModel", "SiteTrust", "ControlIO", "Threading"]),
         // Tests
         .target(name: "TestKit", path: "Tests/Support/TestKit"),
         tests("AMQPCodecTests", ["AMQPCodec", "TestKit"], fixtures: ["Fixtures"]),
@@ -84,6 +84,7 @@ let package = Package(
                 "ControlIO", "SiteModel", "SiteTrust", "SiteReconciler", "RouterConfig", "LocalPlatform",
                 "ManagementClient", "AMQPCodec", "HTTPServer", "TestKit",
             ]),
+        tests("CommandLineTests", ["skupper", "ControlIO", "SiteModel", "TestKit"]),
         tests("HTTPServerTests", ["HTTPServer", "TestKit"]),
     ],
     swiftLanguageModes: [.v6]

@@ -4,6 +4,9 @@ import Glibc
 @main
 enum Skupper {
     static func main() {
-        exit(Frame.run(Array(CommandLine.arguments.dropFirst())))
+        let code = Frame.run(
+            Array(CommandLine.arguments.dropFirst()), platformVariable: Console.environment("SKUPPER_PLATFORM"),
+            connect: ClusterConnection.open)
+        exit(code)
     }
 }

@@ -32,25 +32,38 @@ struct DebugDump: Command {
     }
 
     func run() throws {
+        let now = Int64(time(nil))
+        let files: [(path: String, bytes: [UInt8])]
+        if let cluster = invocation.cluster {
+            var dump = ClusterDump(cluster.api)
+            try dump.collect()
+            files = dump.files
+        } else {
+            files = try namespaceFiles()
+        }
+        let stamp = Timestamp.format(unix: now).filter { $0.isASCII && $0.isNumber }
+        let prefix = invocation.firstArgument.isEmpty ? "skupper-dump" : invocation.firstArgument
+        let path = "\(prefix)-\(invocation.namespace)-\(stamp).tar.gz"
+        var archive = TarArchive(time: now)
+        for file in files { archive.add("\(invocation.namespace)/\(file.path)", file.bytes) }
+        try Files.write(path, bytes: archive.gzipped(), mode: 0o600)
+        Console.print("Skupper dump details written to compressed archive: \(path)")
+    }
+
+    /// What there is on this host.
+    private func namespaceFiles() throws -> [(path: String, bytes: [UInt8])] {
         let store = try invocation.files.requiredStore()
         guard store.exists else {
             throw CommandFailure.failed(
                 "namespace \"\(invocation.namespace)\" does not exist at \(store.layout.root)")
         }
-        let now = Int64(time(nil))
-        let stamp = Timestamp.format(unix: now).filter { $0.isASCII && $0.isNumber }
-        let prefix = invocation.firstArgument.isEmpty ? "skupper-dump" : invocation.firstArgument
-        let path = "\(prefix)-\(invocation.namespace)-\(stamp).tar.gz"
         var dump = NamespaceDump(store.layout)
         dump.collect()
-        var archive = TarArchive(time: now)
         let status = LocalSystem(store: store).status()
-        let versions = "skupper \(VersionCommand.version)\nplatform \(invocation.platform.rawValue)\n"
+        let versions =
+            "skupper \(VersionCommand.version)\nplatform \(invocation.platform.rawValue)\n"
             + "controller \(status.controller.map(String.init) ?? "stopped")\n"
             + "router \(status.router.map(String.init) ?? "stopped")\n"
-        archive.add("\(invocation.namespace)/versions.txt", Array(versions.utf8))
-        for file in dump.files { archive.add("\(invocation.namespace)/\(file.path)", file.bytes) }
-        try Files.write(path, bytes: archive.gzipped(), mode: 0o600)
-        Console.print("Skupper dump details written to compressed archive: \(path)")
+        return [("versions.txt", Array(versions.utf8))] + dump.files
     }
 }

@@ -53,7 +53,7 @@ struct NamespaceDump {
                 bytes = try Self.redacted(all)
             } else if name.hasSuffix(".json") {
                 let configuration = try JSON.parse(String(decoding: all, as: UTF8.self))
-                bytes = Array(JSON.emit(Self.withoutPasswords(configuration)).utf8)
+                bytes = Array(JSON.emit(Redaction.withoutPasswords(configuration)).utf8)
             } else {
                 bytes = Array(name.hasSuffix(".log") ? all.suffix(Self.fileLimit) : all.prefix(Self.fileLimit))
             }
@@ -77,38 +77,8 @@ struct NamespaceDump {
 
     /// The resources of a file without what only their owner may know.
     private static func redacted(_ bytes: [UInt8]) throws -> [UInt8] {
-        var resources = try Resource.parseAll(yaml: String(decoding: bytes, as: UTF8.self))
-        for index in resources.indices { redact(&resources[index]) }
-        return Array(YAML.emit(documents: resources.map(\.document), leadingSeparator: true).utf8)
-    }
-
-    /// A router configuration without the passwords of proxies and keys.
-    private static func withoutPasswords(_ node: Document) -> Document {
-        switch node {
-        case .list(let items):
-            return .list(items.map(withoutPasswords))
-        case .map(let map):
-            var result = DocumentMap()
-            for (key, value) in map.entries {
-                result[key] = key.lowercased().hasSuffix("password") ? "left out" : withoutPasswords(value)
-            }
-            return .map(result)
-        default:
-            return node
-        }
-    }
-
-    private static func redact(_ resource: inout Resource) {
-        for path in [["spec", "code"], ["status", "code"]] where resource.document.value(at: path) != nil {
-            resource.document.set("left out", at: path)
-        }
-        guard resource.kind == "Secret" else { return }
-        for field in ["data", "stringData"] {
-            for key in resource.document[field]?.mapValue?.keys ?? [] where !key.hasSuffix(".crt") {
-                resource.document.set("left out", at: [field, key])
-            }
-        }
-        // Tools that keep a copy of what was applied keep the keys with it.
-        resource.document.set(nil, at: ["metadata", "annotations"])
+        let resources = try Resource.parseAll(yaml: String(decoding: bytes, as: UTF8.self))
+        let plain = resources.map { Redaction.object($0.document) }
+        return Array(YAML.emit(documents: plain, leadingSeparator: true).utf8)
     }
 }

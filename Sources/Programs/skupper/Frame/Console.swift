@@ -1,7 +1,25 @@
 import Glibc
+import Threading
+
+/// What the commands have written, for a test that runs them inside its own process.
+final class ConsoleRecorder: Sendable {
+    private let texts = Locked<(output: String, notes: String)>(("", ""))
+
+    /// What went to standard output.
+    var output: String { texts.withLock { $0.output } }
+    /// What went to standard error.
+    var notes: String { texts.withLock { $0.notes } }
+
+    fileprivate func add(_ text: String, isOutput: Bool) {
+        texts.withLock { if isOutput { $0.output += text } else { $0.notes += text } }
+    }
+}
 
 /// Standard output, standard error and standard input, written whole and without buffering surprises.
 enum Console {
+    /// Takes what is written to standard output and standard error; nil in the program.
+    @TaskLocal static var recorder: ConsoleRecorder?
+
     /// Prints a line on standard output.
     static func print(_ line: String) {
         write(line + "\n", to: STDOUT_FILENO)
@@ -14,6 +32,9 @@ enum Console {
 
     /// Writes the whole text, going on after interruptions and short writes. A closed pipe ends the writing in silence.
     static func write(_ text: String, to descriptor: Int32) {
+        if let recorder, descriptor == STDOUT_FILENO || descriptor == STDERR_FILENO {
+            return recorder.add(text, isOutput: descriptor == STDOUT_FILENO)
+        }
         var text = text
         text.withUTF8 { bytes in
             var done = 0
@@ -52,7 +73,7 @@ enum Console {
     }
 
     /// Whether standard output is a terminal, where a spinner or a hint is welcome.
-    static var isTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
+    static var isTerminal: Bool { recorder == nil && isatty(STDOUT_FILENO) == 1 }
 
     /// The value of an environment variable; nil when unset or empty.
     static func environment(_ name: String) -> String? {

@@ -1,13 +1,18 @@
-import SiteModel
 import Glibc
+import SiteModel
 
 /// The life of one invocation: choose the platform, parse, validate, run, wait. Spec: control-plane §2.1.
 enum Frame {
     /// Runs a command line.
+    /// - Parameters:
+    ///   - platformVariable: the value of `SKUPPER_PLATFORM`; nil when unset.
+    ///   - connect: opens the cluster that the flags choose.
     /// - Returns: the exit code: 0 done, 2 refused by validation, 1 anything else.
-    static func run(_ arguments: [String]) -> Int32 {
-        let platform = Platform.resolve(
-            arguments: arguments, environment: Console.environment("SKUPPER_PLATFORM"))
+    static func run(
+        _ arguments: [String], platformVariable: String?, pace: Pace = .real,
+        connect: (ClusterSelection) throws(ClusterFault) -> any ClusterAPI
+    ) -> Int32 {
+        let platform = Platform.resolve(arguments: arguments, environment: platformVariable)
         let globalFlags = CommonFlags.global(on: platform)
         var parser = ArgumentParser(root: CommandTree.root(on: platform), globalFlags: globalFlags)
         let line: ParsedLine
@@ -23,12 +28,29 @@ enum Frame {
         if let unsupported = unsupportedPlatform(line.flags, platform, specification) {
             return refuse(unsupported, usageOf: line.path, globalFlags)
         }
-        if platform == .kubernetes, let answer = answerForCluster(specification.scope) { return answer }
-        let namespace = line.flags.givenText("namespace") ?? "default"
+        if platform == .kubernetes, specification.scope == .system {
+            Console.print("This command does not support kubernetes platforms.")
+            return 0
+        }
+        let given = line.flags.givenText("namespace").flatMap { $0.isEmpty ? nil : $0 }
+        var resources: any SiteResources = SiteFiles(namespace: given ?? "default")
+        var namespace = given ?? "default"
+        if platform == .kubernetes, specification.scope == .site {
+            do {
+                let api = try connect(
+                    ClusterSelection(
+                        kubeconfig: line.flags.givenText("kubeconfig"), context: line.flags.givenText("context"),
+                        namespace: given))
+                resources = ClusterResources(api: api)
+                namespace = api.namespace
+            } catch {
+                Console.print(error.description)
+                return 1
+            }
+        }
         let invocation = Invocation(
-            platform: platform, arguments: line.arguments, flags: line.flags,
-            namespace: namespace.isEmpty ? "default" : namespace,
-            resources: SiteFiles(namespace: namespace.isEmpty ? "default" : namespace))
+            platform: platform, arguments: line.arguments, flags: line.flags, namespace: namespace,
+            resources: resources, pace: pace)
         invocation.warnAboutClusterFlags()
         return execute(type.init(invocation), invocation)
     }
@@ -38,7 +60,7 @@ enum Frame {
         do {
             var complaints = Complaints()
             complaints.check("namespace is not valid", FieldRules.namespace(invocation.namespace))
-            let all = complaints.texts + (try command.validate())
+            let all = complaints.texts + (try validate(&command))
             if !all.isEmpty { throw CommandFailure.invalid(all.joined(separator: "\n")) }
             try command.run()
             try command.wait()
@@ -49,6 +71,15 @@ enum Frame {
         } catch {
             report("\(error)", for: command)
             return 1
+        }
+    }
+
+    /// A cluster that cannot be asked is a fault of validation while validating, as upstream has it.
+    private static func validate(_ command: inout any Command) throws -> [String] {
+        do {
+            return try command.validate()
+        } catch let fault as ClusterFault {
+            throw CommandFailure.invalid(fault.description)
         }
     }
 
@@ -76,22 +107,5 @@ enum Frame {
         guard platform == .podman || platform == .docker, specification.scope != .offline else { return nil }
         return "platform \"\(platform.rawValue)\" not supported: this build runs sites as processes on platform linux "
             + "(use --platform linux or SKUPPER_PLATFORM=linux)"
-    }
-
-    /// What commands for a cluster, or for this host, answer on the kubernetes platform.
-    private static func answerForCluster(_ scope: CommandScope) -> Int32? {
-        switch scope {
-        case .offline:
-            return nil
-        case .system:
-            Console.print("This command does not support kubernetes platforms.")
-            return 0
-        case .site:
-            Console.print(
-                "The selected platform is kubernetes (the default), but this build supports platform linux only: "
-                    + "nothing was done. To work with a site on this host, use --platform linux or set "
-                    + "SKUPPER_PLATFORM=linux; resource files for a cluster can be made with the generate commands.")
-            return 1
-        }
     }
 }

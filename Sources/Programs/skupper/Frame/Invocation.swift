@@ -7,6 +7,8 @@ struct Invocation {
     let namespace: String
     /// The resources of that namespace.
     let resources: any SiteResources
+    /// The clock that waiting goes by.
+    var pace = Pace.real
 
     /// The first argument; empty when there is none.
     var firstArgument: String { arguments.first ?? "" }
@@ -17,8 +19,8 @@ struct Invocation {
     /// Whether the resources are in a cluster.
     var isOnCluster: Bool { platform == .kubernetes }
 
-    /// The cluster to look things up in; nil where there is none: this build has no connection to clusters yet.
-    func cluster() throws -> ClusterResources? { resources as? ClusterResources }
+    /// The cluster to look things up in; nil where there is none.
+    var cluster: ClusterResources? { resources as? ClusterResources }
 
     /// Prints the warnings for flags that only a cluster understands.
     func warnAboutClusterFlags() {

@@ -10,7 +10,8 @@ enum ResourceText {
 
     /// The text without a final newline.
     private static func render(_ resource: Resource, as format: String) -> String {
-        var text = format == "json"
+        var text =
+            format == "json"
             ? JSON.emit(resource.document.removingEmptyFields()) : resource.reducedYAML(withStatus: true)
         while text.last == "\n" { text.removeLast() }
         return text

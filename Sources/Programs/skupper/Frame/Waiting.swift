@@ -1,4 +1,3 @@
-import Glibc
 import SiteModel
 
 /// Waits for the controller to take up what a command has written.
@@ -27,12 +26,14 @@ struct Waiting {
     let timeout: Int64
     private let prefix: Prefix
     private let mayDraw: Bool
+    private let pace: Pace
 
     init(_ invocation: Invocation, _ prefix: Prefix, mayDraw: Bool = true) {
         resources = invocation.resources
         timeout = invocation.flags.seconds("timeout") * 1000
         self.prefix = prefix
         self.mayDraw = mayDraw
+        pace = invocation.pace
     }
 
     /// Waits until the controller reports the goal for the resource as it was written.
@@ -74,27 +75,30 @@ struct Waiting {
     }
 
     /// Asks again and again until the answer is yes or the time is up. What `isDone` writes into its argument is shown
-    /// as the reason for the waiting.
+    /// as the reason for the waiting. A cluster that cannot be asked for a moment is asked again.
+    /// - Throws: what `isDone` throws; the fault of a cluster that could not be asked up to the end.
     func until(_ isDone: (inout String) throws -> Bool) throws -> Bool {
-        let end = Waiting.now() + timeout
+        let end = pace.now() + timeout
         var spinner = Spinner(prefix.rawValue, isWelcome: mayDraw)
         defer { spinner.clear() }
         var reason = ""
         while true {
-            if try isDone(&reason) { return true }
-            if Waiting.now() >= end { return false }
+            var lastFault: ClusterFault?
+            do {
+                if try isDone(&reason) { return true }
+            } catch let fault as ClusterFault where fault.isTemporary {
+                lastFault = fault
+                reason = "(the API server does not answer)"
+            }
+            if pace.now() >= end {
+                if let lastFault { throw lastFault }
+                return false
+            }
             spinner.turn(reason: reason)
-            usleep(resources.pollMicroseconds)
+            pace.pause(resources.pollMicroseconds)
         }
     }
 
     /// The time limit as the user would write it.
     var span: String { GoDuration.format(seconds: timeout / 1000) }
-
-    /// Milliseconds on a clock that is never set back.
-    private static func now() -> Int64 {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
-    }
 }

@@ -89,10 +89,10 @@ struct ServiceFields {
             let reason = FieldRules.workload(workload)
             complaints.check("workload is not valid", reason)
             guard reason == nil else { return }
-            guard let cluster = try invocation.cluster() else {
+            guard let cluster = invocation.cluster else {
                 complaints.add(
-                    "the selector of a workload can be read from a cluster only, which this build does not support: "
-                        + "give --selector instead of --workload")
+                    "the selector of a workload is read from a cluster, which this command does not ask: give "
+                        + "--selector instead of --workload")
                 return
             }
             switch try Workload(workload).selector(in: cluster) {

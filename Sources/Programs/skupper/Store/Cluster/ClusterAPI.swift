@@ -1,5 +1,12 @@
 import ControlIO
 
+/// Which cluster and namespace a command line chooses. What is nil, the kubeconfig decides.
+struct ClusterSelection {
+    var kubeconfig: String?
+    var context: String?
+    var namespace: String?
+}
+
 /// What the commands need of a cluster's API server. `ClusterConnection` asks a real one.
 protocol ClusterAPI {
     /// The namespace of namespaced objects.
@@ -17,21 +24,8 @@ protocol ClusterAPI {
     func delete(_ type: ClusterType, _ name: String) throws(ClusterFault)
     /// The last lines a container of a pod has logged, at most `limit` octets.
     func log(pod: String, container: String, previous: Bool, limit: Int) throws(ClusterFault) -> [UInt8]
+    /// What the server says of its version.
+    func serverVersion() throws(ClusterFault) -> Document
     /// The same server with another namespace.
     func inNamespace(_ namespace: String) -> any ClusterAPI
-}
-
-/// Why a request to a cluster gave no object. `description` is what the user reads.
-struct ClusterFault: Error, CustomStringConvertible {
-    /// The HTTP status of the answer; 0 when there was none.
-    let status: Int
-    /// The reason word of the answer, for example `NotFound`; empty when there was none.
-    let reason: String
-    /// What happened, the likely cause and what to do; several lines are possible.
-    let description: String
-
-    /// The server knows the type, and there is no object of the name.
-    var isObjectMissing: Bool { status == 404 && reason == "NotFound" }
-    /// The server does not know the type: its definition is not installed.
-    var isTypeMissing: Bool { status == 404 && reason.isEmpty }
 }
