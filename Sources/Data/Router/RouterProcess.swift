@@ -17,13 +17,21 @@ package final class RouterProcess {
         return min(max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))), 16)
     }
 
+    /// Octets that ``init(configuration:memoryLimit:)`` takes at least as a limit.
+    package static let leastMemoryLimit = MemoryLimit.least
+
     /// Starts the threads. Nothing listens yet: ``apply()`` does that.
-    package init(configuration: RouterConfiguration) {
+    ///
+    /// - Parameter memoryLimit: octets that the router may hold for streams and itself; 0 = no limit. A stream for which
+    ///   no memory is left is refused.
+    package init(configuration: RouterConfiguration, memoryLimit: Int = 0) {
         self.configuration = configuration
         signal(SIGPIPE, SIG_IGN)
         RouterProcess.raiseDescriptorLimit()
         OPENSSL_init_ssl(0, nil)
-        core = Core(router: configuration.router, instance: Int64(time(nil)))
+        core = Core(
+            router: configuration.router, instance: Int64(time(nil)), memoryLimit: memoryLimit,
+            idleMemory: IdleMemory())
         let empty = Core.emptySnapshot(routerID: core.routerID)
         let core = core
         workers = (0..<RouterProcess.loopCount(configuration.router)).map { index in

@@ -10,6 +10,8 @@ enum RouterCommand {
         var daemon = false
         var pidFile: String?
         var user: String?
+        /// Octets; 0 = no limit.
+        var memoryLimit = 0
     }
 
     private static let usage = """
@@ -25,6 +27,8 @@ enum RouterCommand {
           -d, --daemon          run in the background
           -P, --pidfile FILE    write the process id to FILE
           -U, --user NAME       give up root's rights and become NAME once started
+          --max-memory SIZE     refuse streams for which no memory is left below SIZE, for
+                                example 64MiB (KiB, MiB, GiB; at least 32MiB; default: no limit)
           -v, --version         print the version
           -h, --help            print this text
 
@@ -68,6 +72,13 @@ enum RouterCommand {
                 case "-U", "--user": options.user = value
                 default: break
                 }
+            case "--max-memory":
+                guard let value = value(), let octets = octets(value), octets >= RouterProcess.leastMemoryLimit else {
+                    return say(
+                        "skupper-router: --max-memory needs a size of at least 32MiB, for example 64MiB\n", to: 2,
+                        code: 1)
+                }
+                options.memoryLimit = octets
             default:
                 return say(
                     "skupper-router: unknown argument '\(argument)'; see skupper-router --help\n", to: 2, code: 1)
@@ -75,6 +86,16 @@ enum RouterCommand {
             index += 1
         }
         return start(options)
+    }
+
+    /// A size such as 64MiB, in octets; a number without a unit is octets.
+    private static func octets(_ text: String) -> Int? {
+        let digits = text.prefix { $0.isASCII && $0.isNumber }
+        let units = ["": 0, "KiB": 10, "MiB": 20, "GiB": 30]
+        guard let number = Int(digits), let shift = units[String(text.dropFirst(digits.count))],
+            number < 1 << (50 - shift)
+        else { return nil }
+        return number << shift
     }
 
     private static func start(_ options: Options) -> Int32 {
@@ -95,7 +116,7 @@ enum RouterCommand {
         for number in [SIGTERM, SIGINT, SIGQUIT] { sigaddset(&stopSignals, number) }
         pthread_sigmask(SIG_BLOCK, &stopSignals, nil)
         signal(SIGHUP, SIG_IGN)
-        let router = RouterProcess(configuration: configuration)
+        let router = RouterProcess(configuration: configuration, memoryLimit: options.memoryLimit)
         if let failure = router.apply() {
             router.stop()
             return say("skupper-router: \(failure)\n", to: 2, code: 1)

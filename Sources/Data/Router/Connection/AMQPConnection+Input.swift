@@ -47,6 +47,7 @@ extension AMQPConnection {
         if count > 0 {
             lastReceived = worker.now
             octetsIn += count
+            worker.octetsFromPeers &+= count
             return true
         }
         if count == 0 {

@@ -59,18 +59,37 @@ extension AMQPConnection {
         }
     }
 
-    /// Detaches pooled links that have been idle beyond the number kept. Called now and then.
-    func trimStreamingLinks(keep: Int, atMost: Int) {
-        var left = atMost
-        while idleStreamingLinks.count > keep, left > 0 {
-            let link = idleStreamingLinks.removeFirst()
-            link.session.detach(link, error: nil)
-            left -= 1
-        }
+    /// Detaches pooled links beyond the number kept. Called in quiet times, again until it returns 0.
+    func trimStreamingLinks(keep: Int, atMost: Int) -> Int {
+        let count = min(atMost, idleStreamingLinks.count - keep)
+        guard count > 0 else { return 0 }
+        let links = idleStreamingLinks.suffix(count)
+        idleStreamingLinks.removeLast(count)
+        for link in links { link.session.detach(link, error: nil) }
+        return count
+    }
+
+    /// Gives back the room of tables that were much larger than they are.
+    func compact() {
+        for case let session? in sessions { session.compact() }
+        idleStreamingLinks = Array(idleStreamingLinks)
     }
 }
 
 extension Session {
+    func compact() {
+        outgoing = Session.compacted(outgoing)
+        incoming = Session.compacted(incoming)
+        localLinks = Session.compacted(localLinks)
+        remoteLinks = Session.compacted(remoteLinks)
+    }
+
+    /// The same table, in a new and smaller room if it fills less than a quarter of the one it has.
+    private static func compacted<Value>(_ table: [UInt32: Value]) -> [UInt32: Value] {
+        guard table.capacity > 256, table.count < table.capacity / 4 else { return table }
+        return Dictionary(uniqueKeysWithValues: table.map { ($0.key, $0.value) })
+    }
+
     /// Links a peer may attach on one connection.
     private static let linkMaximum = 65536
 

@@ -175,9 +175,9 @@ final class IncomingDelivery: DeliveryEnd {
     private func routeKnown(_ bytes: UnsafeMutableRawPointer, _ count: Int) -> Bool {
         let worker = connection.worker
         switch worker.knownHeads.find(bytes, count) {
-        case .reply(let ref, let payloadOffset):
+        case .reply(let ref, let payloadOffset, let farWindow):
             if !returnsCreditOnSettlement { returnCredit() }
-            switch worker.toReplyStream(ref, self) {
+            switch worker.toReplyStream(ref, self, farWindow: farWindow) {
             case .stream(let end), .message(let end):
                 consumer = end
                 if count > payloadOffset { end.deliver(bytes + payloadOffset, count - payloadOffset, headroom: false) }

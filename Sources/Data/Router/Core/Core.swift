@@ -24,6 +24,11 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
     private var wakeAt: Int64 = .max
     /// When a listener whose port was taken tries again.
     var retryListenersAt: Int64 = .max
+    /// Bounds what streams hold; the loops ask it.
+    let memory: MemoryLimit
+    private let idleMemory: IdleMemory?
+    /// When memory is given back; every loop that became quiet puts it off a little.
+    private var releaseAt: Int64 = .max
     /// Bounds what the loops send here.
     let messages = MessageBudget()
     private let connectionIDs = Atomic<UInt64>(0)
@@ -59,7 +64,12 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
     /// Addresses the router itself answers.
     static let inProcessKeys = ["M$management", "L$management"]
 
-    init(router: Entity, instance: Int64) {
+    /// - Parameters:
+    ///   - memoryLimit: octets; 0 = none.
+    ///   - idleMemory: what to give back in quiet times; nil = nothing.
+    init(router: Entity, instance: Int64, memoryLimit: Int = 0, idleMemory: IdleMemory? = nil) {
+        memory = MemoryLimit(octets: memoryLimit)
+        self.idleMemory = idleMemory
         routerEntity = router
         routerID = router[string: "id"] ?? ""
         isEdge = router[string: "mode"] == "edge"
@@ -106,6 +116,10 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
             wakeAt = .max
             perform(routing.handle(.wake, now: now))
         }
+        if now >= releaseAt {
+            releaseAt = .max
+            idleMemory?.release()
+        }
         if now >= retryListenersAt {
             retryListenersAt = .max
             adjustListeners()
@@ -113,6 +127,9 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
         dialDue(now: now)
         agent.expire(now: now, core: self)
     }
+
+    /// A loop has given back what it needed for traffic.
+    func loopBecameQuiet() { releaseAt = now + 500 }
 
     func wake(after milliseconds: Int64) { wakeAt = min(wakeAt, now + milliseconds) }
 

@@ -60,11 +60,12 @@ struct KnownHeads {
         let isReply: Bool
         /// `reply-to` without the name.
         let replyPrefix: String
+        let farWindow: UInt64?
     }
 
     enum Match {
         /// A reply stream for a stream of this router.
-        case reply(StreamRef, payloadOffset: Int)
+        case reply(StreamRef, payloadOffset: Int, farWindow: UInt64?)
         /// A stream to a service, with its own `reply-to`.
         case service(MessageHead)
     }
@@ -88,7 +89,9 @@ struct KnownHeads {
             guard matches else { continue }
             let name = UnsafeRawBufferPointer(start: bytes + entries[index].nameOffset, count: StreamRef.textCount)
             guard let ref = StreamRef(name: name) else { return nil }
-            if entries[index].isReply { return .reply(ref, payloadOffset: entries[index].bytes.count) }
+            if entries[index].isReply {
+                return .reply(ref, payloadOffset: entries[index].bytes.count, farWindow: entries[index].farWindow)
+            }
             var head = entries[index].head
             head.properties?.replyTo = entries[index].replyPrefix + String(decoding: name, as: UTF8.self)
             return .service(head)
@@ -118,7 +121,8 @@ struct KnownHeads {
         else { return }
         let entry = Entry(
             bytes: Array(buffer), nameOffset: offset, head: head, isReply: isReply,
-            replyPrefix: String(decoding: address.utf8.dropLast(StreamRef.textCount), as: UTF8.self))
+            replyPrefix: String(decoding: address.utf8.dropLast(StreamRef.textCount), as: UTF8.self),
+            farWindow: head.streamWindow)
         if entries.count < KnownHeads.maximum {
             entries.append(entry)
         } else {
@@ -138,5 +142,15 @@ struct ReplyRoute {
     /// True when `address` differs from the one this was made for in its name only.
     func leads(to address: String) -> Bool {
         address.utf8.count == prefix.utf8.count + StreamRef.textCount && address.utf8.starts(with: prefix.utf8)
+    }
+}
+
+extension MessageHead {
+    /// Octets that the writer of a stream's head takes of one stream; nil when it is not this router.
+    var streamWindow: UInt64? {
+        for entry in applicationProperties {
+            if case .string(Worker.windowProperty) = entry.key { return entry.value.uintValue }
+        }
+        return nil
     }
 }

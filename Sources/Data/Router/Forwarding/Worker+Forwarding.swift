@@ -203,18 +203,23 @@ extension Worker {
         guard head.properties?.contentType == Worker.streamContentType, let replyTo = head.properties?.replyTo else {
             return released()
         }
+        let stream = openConnectorStream(
+            target, source: incoming, replyTo: replyTo, arrival: incoming.connection.ref, farWindow: head.streamWindow)
+        guard let stream else {
+            Log.write(.tcp, .info, "connector \(target.name): stream refused: \(MemoryLimit.refusal)")
+            return released()
+        }
         counters.egress += 1
-        return .stream(
-            openConnectorStream(target, source: incoming, replyTo: replyTo, arrival: incoming.connection.ref))
+        return .stream(stream)
     }
 
-    /// Dials a connector's server for a client stream.
+    /// Dials a connector's server for a client stream; nil when no memory is left for it.
     func openConnectorStream(
-        _ target: TCPConnectorTarget, source: DeliveryEnd, replyTo: String, arrival: ConnectionRef?
-    ) -> TCPStream {
+        _ target: TCPConnectorTarget, source: DeliveryEnd, replyTo: String, arrival: ConnectionRef?, farWindow: UInt64?
+    ) -> TCPStream? {
+        guard let stream = makeStream(.connector(target), farEndIsOurs: farWindow != nil) else { return nil }
         target.load.increment()
-        let stream = makeStream(.connector(target))
-        stream.hold(source: source, replyTo: replyTo, arrival: arrival)
+        stream.hold(source: source, replyTo: replyTo, arrival: arrival, farWindow: farWindow)
         if let addresses = target.cachedAddresses(now: now) {
             stream.dial(addresses)
         } else {
@@ -236,19 +241,21 @@ extension Worker {
             return .refused(
                 .rejected(AMQPError(condition: "amqp:invalid-field", description: "content-type of a reply stream")))
         }
-        return toReplyStream(ref, incoming)
+        return toReplyStream(ref, incoming, farWindow: head.streamWindow)
     }
 
     /// To a stream of this router whose client waits for the reply.
-    func toReplyStream(_ ref: StreamRef, _ incoming: IncomingDelivery) -> RouteResult {
+    func toReplyStream(_ ref: StreamRef, _ incoming: IncomingDelivery, farWindow: UInt64?) -> RouteResult {
         counters.egress += 1
         if ref.worker == index {
-            guard let stream = stream(ref), stream.attach(source: incoming) else { return released() }
+            guard let stream = stream(ref), stream.attach(source: incoming, farWindow: farWindow) else {
+                return released()
+            }
             return .stream(stream)
         }
         guard ref.worker < peers.count else { return released() }
         let entry = bridge(incoming, to: peers[ref.worker]) { worker, exit in
-            guard let stream = worker.stream(ref), stream.attach(source: exit) else { return nil }
+            guard let stream = worker.stream(ref), stream.attach(source: exit, farWindow: farWindow) else { return nil }
             return stream
         }
         return .stream(entry)

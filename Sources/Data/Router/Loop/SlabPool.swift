@@ -2,21 +2,26 @@
 ///
 /// Slabs belong to the pool of one loop and are never shared between loops.
 final class Slab {
-    /// Usable octets in each slab.
-    static let capacity = 65536 - 64
+    /// Usable octets in each slab where memory is not limited.
+    static let usualCapacity = 65536 - 64
 
     let memory: UnsafeMutableRawPointer
+    private let capacity: Int
     /// First octet not yet taken out.
     var start = 0
     /// One past the last octet put in.
     var end = 0
     var next: Slab?
 
-    init() { memory = .allocate(byteCount: Slab.capacity, alignment: 64) }
+    init(capacity: Int) {
+        self.capacity = capacity
+        memory = .allocate(byteCount: capacity, alignment: 64)
+    }
+
     deinit { memory.deallocate() }
 
     var count: Int { end - start }
-    var room: Int { Slab.capacity - end }
+    var room: Int { capacity - end }
 }
 
 /// Free list of slabs for one loop. Keeps at most `keep` idle slabs; the rest go back to the system.
@@ -25,10 +30,16 @@ final class SlabPool {
     private var freeCount = 0
     private let keep: Int
 
-    init(keep: Int) { self.keep = keep }
+    private let slabCapacity: Int
+
+    /// - Parameter slabCapacity: octets of each slab.
+    init(keep: Int, slabCapacity: Int = Slab.usualCapacity) {
+        self.keep = keep
+        self.slabCapacity = slabCapacity
+    }
 
     func take() -> Slab {
-        guard let slab = free else { return Slab() }
+        guard let slab = free else { return Slab(capacity: slabCapacity) }
         free = slab.next
         freeCount -= 1
         slab.next = nil

@@ -33,8 +33,8 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     let routerID: String
     /// This is an edge router: what it does not know goes to an interior router.
     let isEdge: Bool
-    unowned let core: Core
-    let pool = SlabPool(keep: 64)
+    unowned(unsafe) let core: Core  // lives as long as the process
+    let pool: SlabPool
     /// What is read from a TLS socket.
     let cipherBuffer: UnsafeMutableRawPointer
     /// Decrypted octets, cut into frames in place.
@@ -76,7 +76,9 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     private var nextLink: UInt64
     private var random = SystemRandomNumberGenerator()
     private var turn = 0
-    private var nextTrim: Int64 = 0
+    private var quiet = QuietTime()
+    /// Octets read from AMQP connections.
+    var octetsFromPeers = 0
     private(set) var peers: [Worker] = []
 
     init(index: Int, routerID: String, core: Core, snapshot: Snapshot) {
@@ -89,6 +91,7 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         plainBuffer = .allocate(byteCount: Worker.plainCapacity, alignment: 64)
         readBuffer = .allocate(byteCount: Worker.readCapacity + Worker.headroom, alignment: 64) + Worker.headroom
         frameBuffer = .allocate(byteCount: ConnectionSettings.largestFrame + 64, alignment: 64)
+        pool = SlabPool(keep: 64, slabCapacity: core.memory.slabCapacity)
         nextBridge = UInt64(index) << 48
         nextLink = UInt64(index) << 48
         super.init(name: "loop \(index)")
@@ -143,10 +146,31 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         pausedListeners = []
         for acceptor in pausedAcceptors { acceptor.resume() }
         pausedAcceptors = []
-        if now >= nextTrim {
-            nextTrim = now + 30_000
-            for connection in connections.values { connection.trimStreamingLinks(keep: 128, atMost: 64) }
-            pool.trim(to: 8)
+        noticeQuiet()
+    }
+
+    /// Traffic has ended: pooled links and buffers go, then the process gives memory back.
+    private func noticeQuiet() {
+        let moved = counters.octetsIn &+ counters.octetsOut &+ octetsFromPeers
+        switch quiet.notice(moved: moved, opened: counters.streamsOpened, now: now) {
+        case .busy, .released: return
+        case .trimming:
+            var trimmed = 0
+            for connection in connections.values { trimmed += connection.trimStreamingLinks(keep: 64, atMost: 128) }
+            if trimmed > 0 { quiet.goOn(now: now) }
+        case .release:
+            pool.trim(to: 0)
+            IdleMemory.forget(cipherBuffer, Worker.cipherCapacity)
+            IdleMemory.forget(plainBuffer, Worker.plainCapacity)
+            IdleMemory.forget(readBuffer, Worker.readCapacity)
+            for connection in connections.values { connection.compact() }
+            if openStreams == 0 {
+                // Their generations begin anew at random, so a late reply still finds nobody.
+                streams = []
+                generations = []
+                freeSlots = []
+            }
+            core.post { [core] in core.loopBecameQuiet() }
         }
     }
 
@@ -249,7 +273,10 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
 
     // MARK: Streams
 
-    func makeStream(_ side: TCPStream.Side) -> TCPStream {
+    /// - Returns: nil when `--max-memory` leaves no room for one more.
+    func makeStream(_ side: TCPStream.Side, farEndIsOurs: Bool = true) -> TCPStream? {
+        let share = core.memory.share(farEndIsOurs: farEndIsOurs)
+        guard core.memory.admit(share) else { return nil }
         let slot: Int
         if let free = freeSlots.popLast() {
             slot = free
@@ -260,7 +287,7 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         }
         generations[slot] &+= 1
         let ref = StreamRef(worker: index, slot: slot, generation: generations[slot])
-        let stream = TCPStream(worker: self, side: side, ref: ref)
+        let stream = TCPStream(worker: self, side: side, ref: ref, share: share)
         streams[slot] = stream
         openStreams += 1
         counters.streamsOpened += 1
@@ -280,6 +307,7 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         freeSlots.append(stream.ref.slot)
         openStreams -= 1
         counters.streamsClosed += 1
+        core.memory.giveBack(stream.share)
         switch stream.side {
         case .listener(let target): target.closed.increment()
         case .connector(let target):

@@ -13,12 +13,10 @@ final class TCPStream: DeliveryEnd {
         case connector(TCPConnectorTarget)
     }
 
-    /// Octets that may be on their way unacknowledged: what skupper-router allows, 2 × 521,216.
-    static let window: UInt64 = 1_042_432
     /// Octets written after which the sender is told; at most half of the window, or it would stall.
-    static let reportEvery: UInt64 = 262_144
+    private static let reportEvery: UInt64 = 262_144
     /// Octets a sender that ignores the window may make us hold.
-    private static let queueMaximum = 4 << 20
+    private static let queueMaximum = Int(SendWindow.largest) + (4 << 20)
 
     unowned(unsafe) let worker: Worker  // loops live as long as the process
     let side: Side
@@ -31,8 +29,7 @@ final class TCPStream: DeliveryEnd {
     private var out: DeliveryEnd?
     private var isOutFinished = false
     private var isOutSettled = false
-    private var octetsRead: UInt64 = 0
-    private var octetsAcknowledged: UInt64 = 0
+    private var window = SendWindow()
     private var isPaused = false
     /// Listener side: the reply stream has arrived. Before that nothing is read from the client: skrouterd's connector
     /// loses octets of a stream that comes and ends while it is still connecting.
@@ -45,6 +42,9 @@ final class TCPStream: DeliveryEnd {
     private var queue = SlabQueue()
     private var octetsWritten: UInt64 = 0
     private var octetsReported: UInt64 = 0
+    private let reportEvery: UInt64
+    /// Octets set aside for this stream where memory is limited.
+    private(set) var share: Int
     private var isWriteShut = false
     /// First and last span of this loop turn in the worker's list; -1 = none.
     var firstSpan: Int32 = -1
@@ -56,7 +56,9 @@ final class TCPStream: DeliveryEnd {
     private(set) var arrival: ConnectionRef?
     private var untried: [SocketAddress] = []
 
-    init(worker: Worker, side: Side, ref: StreamRef) {
+    init(worker: Worker, side: Side, ref: StreamRef, share: Int) {
+        self.share = share
+        reportEvery = min(TCPStream.reportEvery, worker.core.memory.offeredWindow / 4)
         self.worker = worker
         self.side = side
         self.ref = ref
@@ -79,7 +81,10 @@ final class TCPStream: DeliveryEnd {
     }
 
     /// Connector side: the server's name is being resolved; what arrives meanwhile waits.
-    func hold(source: DeliveryEnd, replyTo: String, arrival: ConnectionRef?) {
+    ///
+    /// - Parameter farWindow: octets the client's router takes of us, if it is one of ours.
+    func hold(source: DeliveryEnd, replyTo: String, arrival: ConnectionRef?, farWindow: UInt64?) {
+        if let farWindow { window.farEndTakes(farWindow) }
         self.source = source
         self.replyTo = replyTo
         self.arrival = arrival
@@ -127,11 +132,26 @@ final class TCPStream: DeliveryEnd {
     }
 
     /// Listener side: the reply stream has arrived.
-    func attach(source: DeliveryEnd) -> Bool {
+    ///
+    /// - Parameter farWindow: octets the server's router takes of us, if it is one of ours.
+    func attach(source: DeliveryEnd, farWindow: UInt64?) -> Bool {
         guard !isClosed, self.source == nil, !isSourceFinished else { return false }
+        if let farWindow { window.farEndTakes(farWindow) } else if !widenShare() { return false }
         self.source = source
         isAnswered = true
         updateWatch()
+        return true
+    }
+
+    /// The far end does not keep to a window of ours: more memory must be set aside.
+    private func widenShare() -> Bool {
+        let memory = worker.core.memory
+        let more = memory.share(farEndIsOurs: false) - share
+        guard memory.admit(more) else {
+            Log.write(.tcp, .info, "a stream is refused: \(MemoryLimit.refusal)")
+            return false
+        }
+        share += more
         return true
     }
 
@@ -149,25 +169,20 @@ final class TCPStream: DeliveryEnd {
         if failed, !isClosed { fail() }
     }
 
-    private var windowRoom: Int {
-        let inFlight = octetsRead &- octetsAcknowledged
-        return inFlight < TCPStream.window ? Int(TCPStream.window - inFlight) : 0
-    }
-
     private func readSocket() {
         guard let descriptor = poll?.descriptor, let out, !isOutFinished else { return updateWatch() }
-        let room = min(windowRoom, Worker.readCapacity)
+        let room = min(window.room, Worker.readCapacity)
         guard room > 0 else { return updateWatch() }
         let buffer = worker.readBuffer
         let count = read(descriptor, buffer, room)
         if count > 0 {
-            octetsRead &+= UInt64(count)
+            window.send(count, now: worker.now)
             worker.counters.octetsIn += count
             out.deliver(buffer, count, headroom: true)
             worker.flushStreams()
             if isClosed { return }
             if !out.isReady { isPaused = true }
-            if isPaused || windowRoom == 0 { updateWatch() }
+            if isPaused || window.room == 0 { updateWatch() }
         } else if count == 0 {
             finishOut()
         } else if errno != EAGAIN, errno != EINTR {
@@ -189,7 +204,7 @@ final class TCPStream: DeliveryEnd {
 
     private func updateWatch() {
         guard isConnected else { return }
-        let wantsRead = mayRead && !isOutFinished && !isPaused && windowRoom > 0 && out != nil
+        let wantsRead = mayRead && !isOutFinished && !isPaused && window.room > 0 && out != nil
         poll?.watch(read: wantsRead, write: !queue.isEmpty)
     }
 
@@ -221,7 +236,7 @@ final class TCPStream: DeliveryEnd {
     private func countWritten(_ count: Int) {
         octetsWritten &+= UInt64(count)
         worker.counters.octetsOut += count
-        if octetsWritten &- octetsReported >= TCPStream.reportEvery, let source {
+        if octetsWritten &- octetsReported >= reportEvery, let source {
             octetsReported = octetsWritten
             source.update(.received(section: 0, offset: octetsWritten), settled: false)
         }
@@ -365,13 +380,11 @@ final class TCPStream: DeliveryEnd {
         guard !isClosed else { return }
         switch state {
         case .received(_, let offset):
-            guard offset > octetsAcknowledged, offset <= octetsRead else { return }
-            octetsAcknowledged = offset
-            updateWatch()
+            if window.acknowledge(offset, now: worker.now) { updateWatch() }
         case .accepted, nil:
             guard settled else { return }
             isOutSettled = true
-            octetsAcknowledged = octetsRead
+            window.acknowledgeAll()
             if isOutFinished { out = nil } else { finishOut() }
         default:
             isOutSettled = settled

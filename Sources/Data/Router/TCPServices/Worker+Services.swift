@@ -31,42 +31,52 @@ extension Worker {
         }
     }
 
-    private func refuse(_ descriptor: Int32, _ target: TCPListenerTarget, _ reason: String) {
+    /// - Parameter isCounted: the stream was made and has been closed again.
+    private func refuse(
+        _ descriptor: Int32, _ target: TCPListenerTarget, _ reason: String, isCounted: Bool = false
+    ) {
         Log.write(.tcp, .info, "listener \(target.name): client refused: \(reason) for address \(target.address)")
         Sockets.resetOnClose(descriptor)
         Glibc.close(descriptor)
-        target.closed.increment()
+        if !isCounted { target.closed.increment() }
     }
 
     /// Listener and connector on this router: the two sockets face each other.
     private func openLocalPair(_ descriptor: Int32, _ target: TCPListenerTarget, _ connector: TCPConnectorTarget) {
-        let client = makeStream(.listener(target))
-        let server = openConnectorStream(connector, source: client, replyTo: replyAddress(client.ref), arrival: nil)
+        guard let client = makeStream(.listener(target)) else { return refuse(descriptor, target, MemoryLimit.refusal) }
+        guard
+            let server = openConnectorStream(
+                connector, source: client, replyTo: replyAddress(client.ref), arrival: nil,
+                farWindow: core.memory.offeredWindow)
+        else {
+            streamClosed(client)
+            return refuse(descriptor, target, MemoryLimit.refusal, isCounted: true)
+        }
         client.accepted(descriptor, out: server)
     }
 
     private func openClientStream(
         _ descriptor: Int32, _ target: TCPListenerTarget, _ route: RemoteRoute, _ load: LoadCounter?
     ) {
-        let client = makeStream(.listener(target))
+        guard let client = makeStream(.listener(target)) else { return refuse(descriptor, target, MemoryLimit.refusal) }
         let head = clientHead(target, client.ref)
         guard
             let out = openTowards(
                 route, head: head, producer: client, load: load, presettled: false, priority: nil, preferring: nil)
         else {
             streamClosed(client)
-            return refuse(descriptor, target, "the next hop went away")
+            return refuse(descriptor, target, "the next hop went away", isCounted: true)
         }
         client.accepted(descriptor, out: out)
     }
 
     /// To the interior, or to an edge router below us.
     private func openClientStream(_ descriptor: Int32, _ target: TCPListenerTarget, _ consumer: LocalConsumer) {
-        let client = makeStream(.listener(target))
+        guard let client = makeStream(.listener(target)) else { return refuse(descriptor, target, MemoryLimit.refusal) }
         let head = clientHead(target, client.ref)
         guard let out = openTowards(consumer, head: head, producer: client, presettled: false, isStream: true) else {
             streamClosed(client)
-            return refuse(descriptor, target, "the connection to the next router went away")
+            return refuse(descriptor, target, "the connection to the next router went away", isCounted: true)
         }
         client.accepted(descriptor, out: out)
     }
@@ -103,12 +113,15 @@ extension Worker {
             guard name.utf8.starts(with: "temp.t".utf8), let ref = StreamRef(text: Substring(name).utf8.dropFirst(5))
             else { return nil }
             if ref.worker == index {
-                guard let stream = stream(ref), stream.attach(source: producer) else { return nil }
+                guard let stream = stream(ref), stream.attach(source: producer, farWindow: core.memory.offeredWindow) else { return nil }
                 return stream
             }
             guard ref.worker < peers.count else { return nil }
+            let farWindow = core.memory.offeredWindow
             return bridge(producer, to: peers[ref.worker]) { worker, exit in
-                guard let stream = worker.stream(ref), stream.attach(source: exit) else { return nil }
+                guard let stream = worker.stream(ref), stream.attach(source: exit, farWindow: farWindow) else {
+                    return nil
+                }
                 return stream
             }
         case .router(let id):
@@ -146,6 +159,9 @@ extension Worker {
         }
     }
 
+    /// Application property of a stream's head: octets its writer takes of one stream. skupper-router ignores it.
+    static let windowProperty = "W"
+
     /// The head of a TCP stream message (section 5.4): annotations, properties, mapping version, null body marker.
     private func streamHead(to address: String, replyTo: String?) -> [UInt8] {
         var encoder = AMQPEncoder()
@@ -165,9 +181,11 @@ extension Worker {
             list.string("application/octet-stream")
         }
         encoder.described(0x74)
-        encoder.map(1) { map in
+        encoder.map(2) { map in
             map.string("V")
             map.uint(1)
+            map.string(Worker.windowProperty)
+            map.uint(UInt32(clamping: core.memory.offeredWindow))
         }
         encoder.described(0x77)
         encoder.null()

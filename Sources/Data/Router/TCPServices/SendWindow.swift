@@ -1,0 +1,73 @@
+/// How many octets of one stream may be on their way, read from its socket and not yet written at the far end.
+///
+/// Towards skupper-router it is what that allows. A far end that is this router says in the stream's head how much it
+/// takes at most; the window then follows rate × shortest round trip, doubling in each round trip in which it was what
+/// held the stream back. A slow reader does not make it grow: its rate is low, and its round trips are long because of
+/// what waits, not because of the path.
+struct SendWindow {
+    /// What skupper-router allows, octets: 2 × 521,216.
+    static let usual: UInt64 = 1_042_432
+    /// What this router takes at most of one stream, octets: 2.7 Gbit/s at 100 ms.
+    static let largest = UInt64(ConnectionSettings.windowMaximum)
+    /// Round trips below this many milliseconds never need more than the usual window.
+    private static let longPath: Int64 = 3
+
+    /// Octets that may be under way.
+    private(set) var size = SendWindow.usual
+    private var maximum = SendWindow.usual
+    private(set) var sent: UInt64 = 0
+    private(set) var acknowledged: UInt64 = 0
+    /// The octet whose acknowledgement is being timed; 0 = none.
+    private var probe: UInt64 = 0
+    private var probeSentAt: Int64 = 0
+    private var acknowledgedAtProbe: UInt64 = 0
+    private var wasFull = false
+    private var shortestTrip: Int64 = .max
+
+    /// Octets that may still be sent.
+    var room: Int {
+        let underWay = sent &- acknowledged
+        return underWay < size ? Int(size - underWay) : 0
+    }
+
+    /// The far end takes this many octets.
+    mutating func farEndTakes(_ octets: UInt64) {
+        maximum = min(max(octets, 1024), SendWindow.largest)
+        size = min(size, maximum)
+    }
+
+    /// Octets were sent at `now`, milliseconds.
+    mutating func send(_ count: Int, now: Int64) {
+        sent &+= UInt64(count)
+        if maximum <= SendWindow.usual { return }
+        if room == 0 { wasFull = true }
+        if probe == 0 {
+            probe = sent
+            probeSentAt = now
+            acknowledgedAtProbe = acknowledged
+        }
+    }
+
+    /// The far end has written all octets before `offset`. False when that is no news.
+    mutating func acknowledge(_ offset: UInt64, now: Int64) -> Bool {
+        guard offset > acknowledged, offset <= sent else { return false }
+        acknowledged = offset
+        if probe != 0, offset >= probe { grow(now: now) }
+        return true
+    }
+
+    /// The far end wants no more octets.
+    mutating func acknowledgeAll() { acknowledged = sent }
+
+    private mutating func grow(now: Int64) {
+        let trip = max(1, now - probeSentAt)
+        shortestTrip = min(shortestTrip, trip)
+        if wasFull, shortestTrip >= SendWindow.longPath {
+            // What the path holds at the rate seen, twice: the rate can only double while the window allows it.
+            let delivered = acknowledged - acknowledgedAtProbe
+            size = min(maximum, max(size, 2 * delivered * UInt64(shortestTrip) / UInt64(trip)))
+        }
+        probe = 0
+        wasFull = false
+    }
+}

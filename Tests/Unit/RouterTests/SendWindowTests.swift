@@ -1,0 +1,106 @@
+import Testing
+
+@testable import Router
+
+@Suite struct SendWindowTests {
+    /// Sends as much as the window allows, and has all of it acknowledged one round trip later.
+    private func roundTrips(_ count: Int, of milliseconds: Int64, in window: inout SendWindow, from start: Int64 = 1) {
+        var now = start
+        for _ in 0..<count {
+            while window.room > 0 { window.send(min(window.room, 131_072), now: now) }
+            now += milliseconds
+            #expect(window.acknowledge(window.sent, now: now))
+        }
+    }
+
+    @Test func towardsAnotherProductTheWindowStays() {
+        var window = SendWindow()
+        roundTrips(20, of: 50, in: &window)
+        #expect(window.size == 1_042_432)
+    }
+
+    @Test func onALongPathTheWindowDoublesInEachRoundTripUpToItsMaximum() {
+        var window = SendWindow()
+        window.farEndTakes(SendWindow.largest)
+        roundTrips(1, of: 50, in: &window)
+        #expect(window.size == 2 * 1_042_432)
+        roundTrips(1, of: 50, in: &window, from: 100)
+        #expect(window.size == 4 * 1_042_432)
+        roundTrips(20, of: 50, in: &window, from: 1000)
+        #expect(window.size == SendWindow.largest)
+    }
+
+    @Test func onAShortPathTheWindowStays() {
+        var window = SendWindow()
+        window.farEndTakes(SendWindow.largest)
+        roundTrips(20, of: 1, in: &window)
+        #expect(window.size == 1_042_432)
+    }
+
+    @Test func aSlowReaderDoesNotMakeItGrow() {
+        var window = SendWindow()
+        window.farEndTakes(SendWindow.largest)
+        // A first octet that finds nothing in its way shows how long the path is.
+        window.send(1, now: 1)
+        #expect(window.acknowledge(1, now: 11))
+        // From then on the reader takes a second for each window.
+        roundTrips(10, of: 1000, in: &window, from: 20)
+        #expect(window.size == 1_042_432)
+    }
+
+    @Test func aFarEndThatTakesLittleGetsLittle() {
+        var window = SendWindow()
+        window.farEndTakes(16_384)
+        #expect(window.room == 16_384)
+        window.send(16_384, now: 1)
+        #expect(window.room == 0)
+        #expect(window.acknowledge(10_000, now: 2))
+        #expect(window.room == 10_000)
+    }
+
+    @Test func whatWasNotSentCannotBeAcknowledged() {
+        var window = SendWindow()
+        window.send(100, now: 1)
+        #expect(!window.acknowledge(101, now: 2))
+        #expect(window.acknowledge(100, now: 2))
+        #expect(!window.acknowledge(100, now: 3))
+    }
+}
+
+@Suite struct QuietTimeTests {
+    @Test func memoryIsGivenBackOnceAfterTrafficEnded() {
+        var quiet = QuietTime()
+        #expect(quiet.notice(moved: 0, opened: 0, now: 10) == .busy)
+        #expect(quiet.notice(moved: 10 << 20, opened: 5, now: 1000) == .busy)
+        #expect(quiet.notice(moved: 10 << 20, opened: 5, now: 4999) == .busy)
+        #expect(quiet.notice(moved: 10 << 20, opened: 5, now: 5000) == .trimming)
+        quiet.goOn(now: 5000)
+        #expect(quiet.notice(moved: 10 << 20, opened: 5, now: 5250) == .trimming)
+        #expect(quiet.notice(moved: 10 << 20, opened: 5, now: 5500) == .release)
+        #expect(quiet.notice(moved: 10 << 20, opened: 5, now: 5750) == .released)
+        // Heartbeats are no traffic, a download is.
+        #expect(quiet.notice(moved: (10 << 20) + 4096, opened: 5, now: 60_000) == .released)
+        #expect(quiet.notice(moved: 20 << 20, opened: 6, now: 60_250) == .busy)
+    }
+}
+
+@Suite struct MemoryLimitTests {
+    @Test func withoutALimitEverythingIsAdmitted() {
+        let memory = MemoryLimit(octets: 0)
+        #expect(memory.admit(1 << 50))
+        #expect(memory.offeredWindow == SendWindow.largest)
+    }
+
+    @Test func whatIsGivenBackCanBeHadAgain() {
+        let memory = MemoryLimit(octets: 64 << 20)
+        let share = memory.share(farEndIsOurs: true)
+        var admitted = 0
+        while memory.admit(share) { admitted += 1 }
+        // 44 MiB beside the router itself, at about 74 KiB each.
+        #expect((500...700).contains(admitted))
+        #expect(!memory.admit(share))
+        memory.giveBack(share)
+        #expect(memory.admit(share))
+        #expect(memory.share(farEndIsOurs: false) > Int(SendWindow.usual))
+    }
+}
