@@ -22,8 +22,8 @@ package final class RouterProcess {
 
     /// Starts the threads. Nothing listens yet: ``apply()`` does that.
     ///
-    /// - Parameter memoryLimit: octets that the router may hold for streams and itself; 0 = no limit. A stream for which
-    ///   no memory is left is refused.
+    /// - Parameter memoryLimit: octets that the router may hold for streams and itself; 0 = no limit. A stream for
+    ///   which no memory is left is refused.
     package init(configuration: RouterConfiguration, memoryLimit: Int = 0) {
         self.configuration = configuration
         signal(SIGPIPE, SIG_IGN)

@@ -58,7 +58,8 @@ struct IdleMemory: Sendable {
                     range = nil
                 } else if let found = mapping(base) {
                     range = found
-                    isReadOnlyFile = strchr(base, 0x2f) != nil && strstr(base, " r--p ") ?? strstr(base, " r-xp ") != nil
+                    let isReadOnly = strstr(base, " r--p ") != nil || strstr(base, " r-xp ") != nil
+                    isReadOnlyFile = isReadOnly && strchr(base, 0x2f) != nil
                 }
             }
         }

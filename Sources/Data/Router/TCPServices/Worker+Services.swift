@@ -113,7 +113,9 @@ extension Worker {
             guard name.utf8.starts(with: "temp.t".utf8), let ref = StreamRef(text: Substring(name).utf8.dropFirst(5))
             else { return nil }
             if ref.worker == index {
-                guard let stream = stream(ref), stream.attach(source: producer, farWindow: core.memory.offeredWindow) else { return nil }
+                guard let stream = stream(ref),
+                    stream.attach(source: producer, farWindow: core.memory.offeredWindow)
+                else { return nil }
                 return stream
             }
             guard ref.worker < peers.count else { return nil }
