@@ -251,7 +251,7 @@ class LiveChanges(MeshCase):
             status, _, _ = management.request("FROBNICATE", type="io.skupper.router.router", name="x")
             self.assertIn(status, (400, 501))
             status, _, _ = management.request("QUERY", {"attributeNames": []}, entityType="io.skupper.router.nosuch")
-            self.assertEqual(status, 404)
+            self.assertEqual(status, 400)
 
     def test_links_come_and_go_live(self):
         near = self.router("near", self.authority)

@@ -52,12 +52,12 @@ package enum ConfigError: Error, Hashable, Sendable {
         return self
     }
 
-    /// The status code of the management reply (router-protocol.md §6.1): 400, 403, 404 or 501.
+    /// The status code of the management reply (router-protocol.md §6.1), 400 or 501, as skrouterd has it.
+    ///
+    /// There, sockets have no UPDATE at all; here it is the attributes other than cost that lack it.
     package var statusCode: Int32 {
         switch cause {
-        case .unknownType: 404
-        case .readOnly, .notUpdatable: 403
-        case .notAllowed: 501
+        case .notAllowed, .notUpdatable("listener", _), .notUpdatable("connector", _): 501
         default: 400
         }
     }

@@ -7,6 +7,36 @@ package enum Operation: String, Hashable, Sendable, CaseIterable {
     case query = "QUERY"
 }
 
+/// What a type is a kind of, nearest first: what GET-TYPES tells, and what requests may name to mean all of a kind.
+package enum EntityBase: String, Hashable, Sendable, CaseIterable {
+    case entity
+    case configurationEntity
+    case operationalEntity
+    case management = "org.amqp.management"
+
+    /// The name with the prefix that AMQP management uses.
+    package var longName: String { Schema.longNamePrefix + rawValue }
+
+    /// What this is a kind of itself, nearest first.
+    package var bases: [EntityBase] {
+        switch self {
+        case .entity: []
+        case .configurationEntity, .operationalEntity: [.entity]
+        case .management: [.operationalEntity, .entity]
+        }
+    }
+
+    /// The operations that all of the kind have, in the order in which GET-OPERATIONS gives them.
+    package var operationNames: [String] {
+        switch self {
+        case .entity: []
+        case .configurationEntity, .operationalEntity: ["READ"]
+        case .management:
+            ["QUERY", "GET-TYPES", "GET-ANNOTATIONS", "GET-OPERATIONS", "GET-ATTRIBUTES", "GET-MGMT-NODES", "READ"]
+        }
+    }
+}
+
 /// What an attribute may hold.
 package enum AttributeKind: Hashable, Sendable {
     case string
@@ -142,6 +172,33 @@ package struct EntityType: Sendable {
     package let isConfigurable: Bool
     /// One line of description.
     package let description: String
+
+    /// What this type is a kind of, nearest first.
+    package var bases: [EntityBase] {
+        switch shortName {
+        case "management": [.management] + EntityBase.management.bases
+        case "dummy": [.entity]
+        default: isConfigurable ? [.configurationEntity, .entity] : [.operationalEntity, .entity]
+        }
+    }
+
+    /// The operations on single entities, in the order in which GET-OPERATIONS gives them.
+    package var operationNames: [String] {
+        switch shortName {
+        case "management":
+            ["GET-SCHEMA", "GET-JSON-SCHEMA", "GET-LOG"] + EntityBase.management.operationNames
+        case "dummy": ["CREATE", "READ", "UPDATE", "DELETE", "CALLME"]
+        default:
+            [Operation.create, .update, .delete].filter { operations.contains($0) }.map(\.rawValue) + ["READ"]
+        }
+    }
+
+    /// Whether skrouterd's core, not its Python agent, answers for the type: unknown attribute names are passed over
+    /// in a QUERY then, and attributes without value are part of READ and CREATE replies.
+    package var isCoreType: Bool {
+        ["connection", "router.link", "router.address", "routerMetrics", "router.config.address",
+         "router.config.autoLink"].contains(shortName)
+    }
 
     /// Position of each attribute in `attributes`.
     private let positions: [String: Int]

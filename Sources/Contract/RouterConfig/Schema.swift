@@ -12,6 +12,7 @@ package enum Schema {
     /// All entity types: configured ones first, then those which only report state.
     package static let types: [EntityType] =
         routerTypes + securityTypes + connectionTypes + addressTypes + serviceTypes + policyTypes + operationalTypes
+        + trialTypes
 
     private static let byShortName: [String: EntityType] = Dictionary(
         types.map { ($0.shortName, $0) }, uniquingKeysWith: { first, _ in first })
@@ -28,6 +29,11 @@ package enum Schema {
         if short.hasPrefix(longNamePrefix) { short = short.dropFirst(longNamePrefix.count) }
         let camelCase = camelCased(String(short))
         return byShortName[aliases[camelCase] ?? camelCase]
+    }
+
+    /// The kind of types called `name`, in short or long; nil if there is none.
+    package static func base(named name: String) -> EntityBase? {
+        EntityBase(rawValue: name.hasPrefix(longNamePrefix) ? String(name.dropFirst(longNamePrefix.count)) : name)
     }
 
     /// `name` with each hyphen removed and the letter after it in upper case.

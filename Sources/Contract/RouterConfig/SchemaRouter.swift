@@ -55,6 +55,19 @@ extension Schema {
             ]),
     ]
 
+    /// For trying out requests; nothing in the router depends on it.
+    static let trialTypes: [EntityType] = [
+        EntityType(
+            "dummy", "An entity without effect, for trying out requests; CALLME gives back what it is sent.",
+            operations: everything,
+            attributes: [
+                .string("arg1", flags: [.updatable], "Any text."),
+                .string("arg2", flags: [.updatable], "Any text."),
+                .integer("num1", flags: [.updatable], "Any number."),
+                .integer("num2", flags: [.updatable], "Any number."),
+            ])
+    ]
+
     private static let routerIdentityAttributes: [Attribute] = [
         .string("id", "Identity in the network, unique there; generated from the mode if not given."),
         .string("vanId", "Identifier of the application network; prefix of TCP service addresses, as tenantId is."),

@@ -84,7 +84,7 @@ import Testing
     @Test func unknownNamesComeWithAdvice() {
         #expect(Self.failure("tcpListner", [:]) == .unknownType(name: "tcpListner", suggestion: "tcpListener"))
         #expect(Self.failure("zzzzzz", [:]) == .unknownType(name: "zzzzzz", suggestion: nil))
-        #expect(Self.failure("zzzzzz", [:])?.statusCode == 404)
+        #expect(Self.failure("zzzzzz", [:])?.statusCode == 400)
         #expect(
             Self.failure("connector", ["hots": "x"])
                 == .unknownAttribute(type: "connector", name: "hots", suggestion: "host"))
@@ -115,7 +115,7 @@ import Testing
         #expect(Self.failure("connector", ["cost": "2"], .update) == nil)
         #expect(
             Self.failure("connector", ["host": "b"], .update) == .notUpdatable(type: "connector", attribute: "host"))
-        #expect(Self.failure("connector", ["host": "b"], .update)?.statusCode == 403)
+        #expect(Self.failure("connector", ["host": "b"], .update)?.statusCode == 501)
         #expect(Self.failure("connector", ["identity": "x"]) == .readOnly(type: "connector", attribute: "identity"))
         #expect(Self.failure("connector", ["identity": "x"], .file) == nil)
         #expect(Self.failure("connection", [:], .file) != nil)

@@ -18,11 +18,21 @@ enum OperationalRows {
 
     /// True for types whose rows are collected from the loops.
     static func isCollected(_ type: String) -> Bool { Kind(type) != nil }
+
+    /// Identities in the order of their numbers: connections and links in the order they were made.
+    static func order(_ left: String, _ right: String) -> Bool {
+        let (first, second) = (left.split(separator: ":"), right.split(separator: ":"))
+        for (one, other) in zip(first, second) where one != other {
+            if let low = UInt64(one), let high = UInt64(other) { return low < high }
+            return one < other
+        }
+        return first.count < second.count
+    }
 }
 
 extension Worker {
     /// Rows of this loop's connections or links.
-    func rows(_ kind: OperationalRows.Kind) -> [[String: AMQPValue]] {
+    func rows(_ kind: OperationalRows.Kind) -> [ManagementRow] {
         let sorted = connections.values.sorted { $0.ref.id < $1.ref.id }
         switch kind {
         case .connection: return sorted.filter { $0.openedAt > 0 }.map { $0.row(now: now) }
@@ -32,7 +42,7 @@ extension Worker {
 }
 
 extension AMQPConnection {
-    fileprivate func row(now: Int64) -> [String: AMQPValue] {
+    fileprivate func row(now: Int64) -> ManagementRow {
         let id = String(ref.id)
         let properties = remoteOpen?.properties.filter { $0.key.stringValue != nil } ?? []
         return [
@@ -56,7 +66,7 @@ extension AMQPConnection {
         ]
     }
 
-    fileprivate func linkRows() -> [[String: AMQPValue]] {
+    fileprivate func linkRows() -> [ManagementRow] {
         sessions.compactMap { $0 }.flatMap { session in
             session.localLinks.values.sorted { $0.localHandle < $1.localHandle }.map { link in
                 link.row(connection: self)
@@ -66,7 +76,7 @@ extension AMQPConnection {
 }
 
 extension Link {
-    fileprivate func row(connection: AMQPConnection) -> [String: AMQPValue] {
+    fileprivate func row(connection: AMQPConnection) -> ManagementRow {
         func count(_ value: Int) -> AMQPValue { Int32(exactly: value).map { .int($0) } ?? .long(Int64(value)) }
         let type: String
         var address: AMQPValue = .null
@@ -115,7 +125,7 @@ extension Link {
 
 extension Core {
     /// The management row of a configured entity, with its read-only attributes as they are now.
-    func row(_ entity: Entity) -> [String: AMQPValue] {
+    func row(_ entity: Entity) -> ManagementRow {
         var row = entity.replyAttributes.mapValues(\.amqp)
         func count(_ value: Int) -> AMQPValue { Int32(exactly: value).map { .int($0) } ?? .long(Int64(value)) }
         switch entity.type {
@@ -147,19 +157,40 @@ extension Core {
         return row
     }
 
+    /// The agent as an entity.
+    var agentRow: ManagementRow {
+        ["name": .string("self"), "identity": .string("self"), "type": .string("io.skupper.router.management")]
+    }
+
+    /// Every entity of a kind, except those only the loops know; all if `type` is nil.
+    func allRows(_ type: RequestedType?) -> [ManagementRow] {
+        let own = ["management", "router.node", "logStats"].compactMap { Schema.type(named: $0) }
+        return own.filter { type?.includes($0) ?? true }.flatMap { rows($0) }
+            + allEntities.filter { type?.includes($0.entityType) ?? true }.map { row($0) }
+    }
+
+    /// Rows that answer a READ but are not part of a QUERY for everything.
+    var coreRows: [ManagementRow] { addressRows() + [metricsRow()] }
+
+    /// Ids of the interior routers of the network, this one first if it is one.
+    var interiorIDs: [String] {
+        let isInterior = routerEntity[string: "mode"] == "interior"
+        return (isInterior ? [routerID] : []) + routing.routes.map(\.id)
+    }
+
     /// Every row of a type that the control thread knows by itself.
-    func rows(_ type: EntityType) -> [[String: AMQPValue]] {
+    func rows(_ type: EntityType) -> [ManagementRow] {
         switch type.shortName {
         case "router.node": nodeRows()
         case "router.address": addressRows()
         case "routerMetrics": [metricsRow()]
-        case "management":
-            [["name": .string("self"), "identity": .string("self"), "type": .string(type.longName)]]
+        case "management": [agentRow]
+        case "logStats": logStatisticsRows(type)
         default: allEntities.filter { $0.type == type.shortName }.map { row($0) }
         }
     }
 
-    private func nodeRows() -> [[String: AMQPValue]] {
+    private func nodeRows() -> [ManagementRow] {
         func int(_ value: Int64) -> AMQPValue { Int32(exactly: value).map { .int($0) } ?? .long(value) }
         func node(_ id: String, _ index: Int, _ version: Int, _ instance: Int64, _ peers: [String]) -> [String:
             AMQPValue]
@@ -177,7 +208,7 @@ extension Core {
         own["validOrigins"] = .list([])
         own["cost"] = .int(0)
         own["lastTopoChange"] = int(lastTopologyChange / 1000)
-        let remotes = routing.routes.map { entry -> [String: AMQPValue] in
+        let remotes = routing.routes.map { entry -> ManagementRow in
             var row = node(entry.id, entry.maskBit, entry.protocolVersion, entry.instance, Array(entry.peers.keys))
             row["nextHop"] = entry.nextHopID.map { .string($0) } ?? .null
             row["validOrigins"] = .list(entry.validOrigins.sorted().map { .string($0) })
@@ -188,9 +219,14 @@ extension Core {
         return [own] + remotes
     }
 
-    private func addressRows() -> [[String: AMQPValue]] {
+    private func addressRows() -> [ManagementRow] {
         func int(_ value: Int) -> AMQPValue { .int(Int32(clamping: value)) }
-        return current.addresses.values.sorted { $0.key < $1.key }.map { entry in
+        // Temporary addresses come and go while a client asks page by page; last, they do not shift the others.
+        func isTemporary(_ entry: AddressEntry) -> Bool { entry.key.hasPrefix("Ltemp.") }
+        let sorted = current.addresses.values.sorted {
+            isTemporary($0) == isTemporary($1) ? $0.key < $1.key : isTemporary($1)
+        }
+        return sorted.map { entry in
             let record = addresses[entry.key]
             return [
                 "name": .string(entry.key), "identity": .string(entry.key), "key": .string(entry.key),
@@ -208,7 +244,7 @@ extension Core {
         }
     }
 
-    private func metricsRow() -> [String: AMQPValue] {
+    private func metricsRow() -> ManagementRow {
         func long(_ value: Int) -> AMQPValue { .long(Int64(value)) }
         let totals = totalCounters
         return [
