@@ -1,5 +1,6 @@
 """Apache Qpid Proton's client against our router: somebody else's AMQP engine must agree with ours."""
 
+import contextlib
 import json
 import pathlib
 import pickle
@@ -111,9 +112,23 @@ class Reading(ProtonCase):
         self.assertEqual((status, len(body["results"])), (200, 2))
 
     def test_remote_router_through_its_own_address(self):
-        connection = self.connect()
-        [router] = self.query(connection, "router", address="amqp:/_topo/0/two/$management")
+        self.await_way_back()
+        [router] = self.query(self.connect(), "router", address="amqp:/_topo/0/two/$management")
         self.assertEqual(router["id"], "two")
+
+    def test_reply_address_is_known_to_every_loop_when_it_is_told(self):
+        """An answer can come in on another loop than the one that made the address: 40 quick clients, none waits."""
+        self.await_way_back()
+        for _ in range(40):
+            with contextlib.closing(self.connect()) as connection:
+                [router] = self.query(connection, "router", address="amqp:/_topo/0/two/$management")
+                self.assertEqual(router["id"], "two")
+
+    def await_way_back(self):
+        """The answer of router two needs a path to router one, which it learns on its own time."""
+        there = self.connect(self.two)
+        wait_until("router two to have a path to router one",
+                   lambda: "one" in [node["id"] for node in self.query(there, "router.node")], seconds=10)
 
     def test_correlation_id_comes_back(self):
         connection = self.connect()

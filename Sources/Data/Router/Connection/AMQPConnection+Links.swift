@@ -214,7 +214,11 @@ extension Session {
                 : "amqp:/_topo/0/\(worker.routerID)/\(key.dropFirst())"
         }
         if case .producer(let address?) = link.kind, target.dynamic { target.address = "amqp:/" + address }
-        sendAttach(link, source: source, target: target)
+        if case .consumer = link.kind {
+            link.heldAttach = (source, target)
+        } else {
+            sendAttach(link, source: source, target: target)
+        }
     }
 
     private func giveFirstCredit(_ link: Link) {
@@ -230,6 +234,14 @@ extension Session {
         guard !link.isStarved else { return }
         link.machine.grant(link.capacity)
         sendFlow(link)
+    }
+
+    /// Sends the attach of a consumer that every loop knows now, or that is about to be detached.
+    func releaseAttach(_ link: Link) {
+        guard let held = link.heldAttach else { return }
+        link.heldAttach = nil
+        sendAttach(link, source: held.source, target: held.target)
+        link.creditArrived(echo: false)
     }
 
     private func isRouterLink(_ kind: Link.Kind) -> Bool {
@@ -327,6 +339,7 @@ extension Session {
 
     /// Detaches a link of which we want no more.
     func detach(_ link: Link, error: AMQPError?) {
+        releaseAttach(link)
         guard link.machine.state == .attached || link.machine.state == .attachSent else { return }
         try? link.machine.apply(.detachSent)
         let detach = Detach(handle: link.localHandle, closed: true, error: error)
@@ -341,6 +354,7 @@ extension Session {
         guard detach.closed else {
             throw EndpointError(.connection, "amqp:not-implemented", "link detach/reattach not supported")
         }
+        releaseAttach(link)
         try link.machine.apply(.detachReceived)
         remoteLinks[detach.handle] = nil
         let began = link.machine.state == .detached

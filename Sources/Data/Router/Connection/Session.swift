@@ -113,6 +113,9 @@ final class Link {
     /// Settle modes as the peer asked for them.
     var senderSettleMode: UInt8 = 2
     var receiverSettleMode: UInt8 = 0
+    /// A client's receiver: our half of the attach, unsent until every loop knows the consumer. Who holds the attach
+    /// may tell others the address, and a message for it can arrive on any loop.
+    var heldAttach: (source: Source, target: Target)?
     /// Number under which the control thread knows a consumer link.
     let number: UInt64
     var statistics = LinkStatistics()

@@ -59,6 +59,8 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
 
     private var version: UInt64 = 0
     private var needsPublish = false
+    /// Consumers whose attach waits for the next tables to be adopted.
+    private var newConsumers: [(connection: ConnectionRef, link: UInt64)] = []
     var random = SystemRandomNumberGenerator()
 
     /// Addresses the router itself answers.
@@ -167,7 +169,15 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
             version: version, routerID: routerID, radius: routing.radius, routes: routes, groups: neighbourGroups(),
             addresses: entries, treatments: treatments)
         current = snapshot
-        for worker in workers { worker.post { worker.adopt(snapshot) } }
+        let attached = newConsumers
+        newConsumers = []
+        let loopsLeft = SharedCount(left: workers.count)
+        for worker in workers {
+            worker.post {
+                worker.adopt(snapshot)
+                if !attached.isEmpty, loopsLeft.countDown() { worker.releaseAttaches(attached) }
+            }
+        }
         tellEdgePeers(entries)
         adjustProxies()
         adjustListeners()
@@ -250,6 +260,7 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
         linkKeys[link] = (key, connection)
         let peer: ConsumerPeer = isEdgePeer(connection) ? .edge : .client
         let mesh = edgePeers[connection]?.meshID
+        newConsumers.append((connection, link))
         changeAddress(key) {
             $0.consumers.append(
                 LocalConsumer(connection: connection, link: link, load: LoadCounter(), peer: peer, meshID: mesh))

@@ -133,6 +133,17 @@ extension Worker {
         }
     }
 
+    /// Every loop knows these consumers: their attaches may be answered.
+    func releaseAttaches(_ consumers: [(connection: ConnectionRef, link: UInt64)]) {
+        for (ref, number) in consumers {
+            let worker = ref.worker == index ? self : peers[ref.worker]
+            worker.post {
+                guard let link = worker.connections[ref.id]?.consumerLink(number) else { return }
+                link.session.releaseAttach(link)
+            }
+        }
+    }
+
     func linkGone(_ link: Link, connection: AMQPConnection) {
         let ref = connection.ref
         let number = link.number

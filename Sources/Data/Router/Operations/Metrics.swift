@@ -1,7 +1,6 @@
 import Glibc
 import HTTPServer
 import RouterConfig
-import Synchronization
 
 /// This build's version, shown by `--version`, in Open and in management.
 package enum RouterVersion {
@@ -115,14 +114,6 @@ extension Core {
             throw EntityFailure(status: 400, text: "listener '\(entity.name)': \(error)")
         }
     }
-}
-
-/// Counts answers; used on one thread but captured by several closures.
-private final class SharedCount: Sendable {
-    private let left: Atomic<Int>
-    init(left: Int) { self.left = Atomic(left) }
-    /// True for the last one.
-    func countDown() -> Bool { left.wrappingSubtract(1, ordering: .relaxed).newValue == 0 }
 }
 
 /// `/healthz` and `/metrics`: each answer takes a round trip through the control thread, so that it proves life.
