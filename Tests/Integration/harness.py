@@ -382,12 +382,12 @@ class MeshCase(RouterCase):
 class Server:
     """A TCP server on a free port of 127.0.0.1: one thread for each connection runs `handler(socket)`."""
 
-    def __init__(self, handler, port=None, backlog=4096):
+    def __init__(self, handler, port=None, backlog=4096, host="127.0.0.1"):
         self.handler = handler
         self.socket = socket.socket()
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.port = port or free_port()
-        self.socket.bind(("127.0.0.1", self.port))
+        self.socket.bind((host, self.port))
         self.socket.listen(backlog)
         self.accepted = 0
         self.errors = []

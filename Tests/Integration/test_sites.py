@@ -1,5 +1,6 @@
 """Two sites on this host through the skupper program: the linking procedure, its limits, failure and return."""
 
+import base64
 import os
 import pathlib
 import re
@@ -10,7 +11,9 @@ import tempfile
 import time
 import unittest
 
-from harness import (BIN, SLOWNESS, Server, connect, echo, exchange, free_port, has_failed, receive_exactly, wait_until)
+from harness import (BIN, SLOWNESS, Authority, Server, client_context, connect, echo, exchange, free_port, has_failed,
+                     receive_exactly, wait_until)
+from test_tls_services import TLSEnd, TLSServer, server_context, tls_echo
 
 
 def processes_of(home):
@@ -209,6 +212,75 @@ class Procedure(SiteCase):
         self.host.good("connector", "create", "backend", server.port, "--host", "127.0.0.1", "-n", "east")
         self.host.good("listener", "create", "backend", port, "--host", "127.0.0.1", "-n", "west")
         self.await_echo(port, 10)
+
+    def secret(self, name, identity, keys=("ca.crt", "tls.crt", "tls.key")):
+        lines = ["apiVersion: v1", "kind: Secret", "metadata:", f"  name: {name}", "data:"]
+        lines += [f"  {key}: {base64.b64encode((identity / key).read_bytes()).decode()}" for key in keys]
+        path = self.host.files / f"{name}.yaml"
+        path.write_text("\n".join(lines) + "\n")
+        self.host.good("system", "apply", "-f", path, "-n", "west")
+
+    def test_tls_credentials(self):
+        """TLS from the client to the listener, and from the connector to the server, with the user's certificates."""
+        public = Authority(self.host.files / "public", "public CA")
+        server = TLSServer(tls_echo, server_context(public.issue("server")))
+        server.__enter__()
+        self.addCleanup(server.__exit__)
+        self.host.start_site("west")
+        self.secret("front-tls", public.issue("front"))
+        self.secret("backend-tls", public.issue("nobody"), keys=("ca.crt",))
+        port = free_port()
+        self.host.good("connector", "create", "secure", server.port, "--host", "127.0.0.1",
+                       "--tls-credentials", "backend-tls", "-n", "west")
+        self.host.good("listener", "create", "secure", port, "--host", "127.0.0.1",
+                       "--tls-credentials", "front-tls", "-n", "west")
+
+        def answer(certificate="front"):
+            with connect(port, timeout=3) as connection:
+                end = TLSEnd(connection, client_context(public.certificate), name="localhost").handshake()
+                subject = dict(pair[0] for pair in end.tls.getpeercert()["subject"])
+                end.send(b"hello")
+                end.finish()
+                return (end.receive_all(), subject["commonName"]) == (b"hello", certificate)
+
+        def answered(certificate="front"):
+            try:
+                return answer(certificate)
+            except OSError:
+                return False
+        wait_until("an answer through TLS", answered, 15, every=0.05)
+        for noun in ("listener", "connector"):
+            wait_until(f"the {noun} to be Ready",
+                       lambda n=noun: re.search(r"secure\s+Ready", self.host.good(n, "status", "-n", "west")), 5,
+                       every=0.1)
+        # A new certificate in the Secret is shown to new connections, and the listener stays.
+        self.secret("front-tls", public.issue("front-renewed"))
+        wait_until("the renewed certificate", lambda: answered("front-renewed"), 15, every=0.1)
+
+    def test_multi_key_listener(self):
+        self.host.start_site("west")
+        servers = {}
+        for key in ("blue", "green"):
+            servers[key] = Server(lambda connection, k=key: connection.sendall(k.encode()))
+            servers[key].__enter__()
+            self.addCleanup(servers[key].__exit__)
+            self.host.good("connector", "create", key, servers[key].port, "--host", "127.0.0.1", "-n", "west")
+        port = free_port()
+        path = self.host.files / "multi.yaml"
+        path.write_text(
+            "apiVersion: skupper.io/v2alpha1\nkind: MultiKeyListener\nmetadata:\n  name: front\nspec:\n"
+            f"  host: 127.0.0.1\n  port: {port}\n  strategy:\n    priority:\n      routingKeys: [blue, green]\n")
+        self.host.good("system", "apply", "-f", path, "-n", "west")
+
+        def asked(expected):
+            try:
+                with connect(port, timeout=3) as connection:
+                    return connection.recv(100).decode() == expected
+            except OSError:
+                return False
+        wait_until("the first key", lambda: asked("blue"), 15)
+        self.host.good("connector", "delete", "blue", "-n", "west")
+        wait_until("the second key", lambda: asked("green"), 15)
 
     def test_edge_site(self):
         """A site in edge mode: one link up, services in both directions, and no token of its own."""

@@ -8,15 +8,6 @@ enum RouterAbilities {
 
     /// Why a resource is left out; nil if it need not be.
     static func fault(of resource: Resource) -> String? {
-        if let listener = Listener(resource), !listener.tlsCredentials.isEmpty {
-            return "TLS towards clients is not built yet: remove tlsCredentials, or end TLS in front of the listener"
-        }
-        if let connector = Connector(resource), !connector.tlsCredentials.isEmpty {
-            return "TLS towards servers is not built yet: remove tlsCredentials"
-        }
-        if MultiKeyListener(resource) != nil {
-            return "listeners with several routing keys are not built yet: use a Listener for each key"
-        }
         if let access = RouterAccess(resource), !access.roles.contains(where: { roles.contains($0.name) }) {
             return "it has only roles that the router does not know: use role inter-router or edge"
         }

@@ -12,11 +12,9 @@ struct AMQPListenerState {
 /// A `tcpListener` entity at work.
 struct TCPListenerState {
     var entity: Entity
-    var target: TCPListenerTarget?
+    var target: TCPListenerTarget
     var isListening = false
     var message = "waiting for a consumer of the address"
-    var isResolving = false
-    var retryAt: Int64 = 0
 }
 
 /// A `tcpConnector` entity at work.
@@ -45,6 +43,8 @@ extension Core {
             try createTCPListener(entity)
         case "tcpConnector":
             try createTCPConnector(entity)
+        case "listenerAddress":
+            try createListenerAddress(entity)
         case "router.config.address":
             createAddressRule(entity)
             otherEntities.append(entity)
@@ -84,12 +84,22 @@ extension Core {
                 }
             }
         case "tcpListener":
+            if let address = listenerAddresses(of: name).first {
+                throw EntityFailure(
+                    status: 400,
+                    text: "tcpListener '\(name)' has listenerAddress entities ('\(address.name)' is one); delete them "
+                        + "first")
+            }
             tcpListeners[name] = nil
             for worker in workers { worker.post { worker.dropListener(name, cutStreams: cut) } }
         case "tcpConnector":
             guard let state = tcpConnectors.removeValue(forKey: name) else { return }
             changeAddress("M" + state.target.address) { $0.connectors.removeAll { $0 === state.target } }
             for worker in workers { worker.post { worker.dropConnector(name, cutStreams: cut) } }
+        case "listenerAddress":
+            listenerTarget(entity)?.remove(name)
+            otherEntities.removeAll { $0.identity == entity.identity }
+            tablesChanged()
         case "router.config.address":
             treatments.rules.removeAll { $0.name == entity.identity }
             otherEntities.removeAll { $0.identity == entity.identity }
@@ -103,7 +113,12 @@ extension Core {
         switch entity.type {
         case "sslProfile":
             sslProfiles[entity.name] = entity
-            try reloadProfile(entity)
+            do throws(EntityFailure) {
+                try reloadProfile(entity)
+            } catch {
+                sslProfiles[entity.name] = old
+                throw error
+            }
         case "connector":
             updateConnector(entity.name) { state in
                 state.entity = entity
@@ -153,7 +168,7 @@ extension Core {
             ordinal: entity.integer("ordinal") ?? 0, oldestValidOrdinal: entity.integer("oldestValidOrdinal") ?? 0)
     }
 
-    private func context(_ entity: Entity, server: Bool) throws(EntityFailure) -> TLSContext? {
+    func context(_ entity: Entity, server: Bool) throws(EntityFailure) -> TLSContext? {
         guard let profile = try profile(entity[string: "sslProfile"]) else { return nil }
         let mechanisms = entity[string: "saslMechanisms"] ?? ""
         let requirePeer = server && (entity.boolean("authenticatePeer") == true || mechanisms.contains("EXTERNAL"))
@@ -177,6 +192,7 @@ extension Core {
             let context = try context(state.entity, server: false)
             updateConnector(name) { $0.settings.tls = context }
         }
+        try reloadServices(profile.name)
     }
 
     // MARK: AMQP listeners and connectors
@@ -316,111 +332,5 @@ extension Core {
             return workers.count
         }
         return min(max(0, count), 64)
-    }
-
-    // MARK: TCP services
-
-    private func createTCPConnector(_ entity: Entity) throws(EntityFailure) {
-        guard entity[string: "sslProfile"] == nil else {
-            throw EntityFailure(
-                status: 501,
-                text: "tcpConnector '\(entity.name)': TLS towards the server is not built yet; leave sslProfile out")
-        }
-        guard let port = entity.port() else {
-            throw EntityFailure(
-                status: 400, text: "tcpConnector '\(entity.name)': port '\(entity[string: "port"] ?? "")' is no port")
-        }
-        let target = TCPConnectorTarget(
-            name: entity.name, address: entity[string: "address"] ?? "", host: entity[string: "host"] ?? "127.0.0.1",
-            port: port,
-            processID: entity[string: "processId"])
-        tcpConnectors[entity.name] = TCPConnectorState(entity: entity, target: target)
-        changeAddress("M" + target.address) { $0.connectors.append(target) }
-        Log.write(.tcp, .info, "connector \(entity.name): address \(target.address) leads to \(target.host):\(port)")
-    }
-
-    private func createTCPListener(_ entity: Entity) throws(EntityFailure) {
-        guard entity[string: "sslProfile"] == nil else {
-            throw EntityFailure(
-                status: 501,
-                text: "tcpListener '\(entity.name)': TLS towards clients is not built yet; leave sslProfile out")
-        }
-        guard let address = entity[string: "address"], !address.isEmpty else {
-            throw EntityFailure(
-                status: 501,
-                text: "tcpListener '\(entity.name)': multi-address listeners are not built yet; give one address")
-        }
-        guard let port = entity.port() else {
-            throw EntityFailure(
-                status: 400, text: "tcpListener '\(entity.name)': port '\(entity[string: "port"] ?? "")' is no port")
-        }
-        let host = entity[string: "host"] ?? ""
-        guard let socketAddress = Core.bindAddress(host: host, port: port) else {
-            throw EntityFailure(
-                status: 400,
-                text: "tcpListener '\(entity.name)': cannot resolve host '\(host)'; use an address of this machine")
-        }
-        let target = TCPListenerTarget(
-            name: entity.name, address: address, socketAddress: socketAddress,
-            backlog: Int32(entity.integer("backlog") ?? 0))
-        tcpListeners[entity.name] = TCPListenerState(entity: entity, target: target)
-        tablesChanged()
-    }
-
-    /// Opens the sockets of listeners whose address has a consumer, closes the others.
-    func adjustListeners() {
-        for name in Array(tcpListeners.keys) {
-            guard var state = tcpListeners[name], let target = state.target else { continue }
-            let isReachable = current.addresses[target.key]?.takesStreams ?? false
-            if isReachable, !state.isListening {
-                open(&state, target)
-            } else if !isReachable, state.isListening {
-                for worker in workers { worker.post { worker.closeListener(name) } }
-                state.isListening = false
-                state.message = "no consumer for address \(target.address)"
-                Log.write(.tcp, .info, "listener \(name): closed: \(state.message)")
-            }
-            tcpListeners[name] = state
-        }
-    }
-
-    /// A port that is taken now may be free soon: the table is looked at again.
-    private func retryListenersLater() { retryListenersAt = now + 200 }
-
-    /// Binds one socket for each loop; all or none.
-    private func open(_ state: inout TCPListenerState, _ target: TCPListenerTarget) {
-        // The loops' sockets share the port with each other only: a first one that does not share tells whether another
-        // program, perhaps another router of this user, has it.
-        switch Sockets.listen(target.socketAddress, backlog: 1, shared: false) {
-        case .success(let descriptor): close(descriptor)
-        case .failure(let failure): return cannotOpen(&state, target, failure)
-        }
-        var descriptors: [Int32] = []
-        for _ in workers {
-            switch Sockets.listen(target.socketAddress, backlog: target.backlog, shared: true) {
-            case .success(let descriptor): descriptors.append(descriptor)
-            case .failure(let failure):
-                for descriptor in descriptors { close(descriptor) }
-                return cannotOpen(&state, target, failure)
-            }
-        }
-        for (worker, descriptor) in zip(workers, descriptors) {
-            worker.post { worker.openListener(target, descriptor: descriptor) }
-        }
-        state.isListening = true
-        state.message = ""
-        Log.write(
-            .tcp, .info, "listener \(target.name): open on \(target.socketAddress.text) for address \(target.address)")
-    }
-
-    private func cannotOpen(_ state: inout TCPListenerState, _ target: TCPListenerTarget, _ failure: SocketFailure) {
-        let text = "cannot listen on \(target.socketAddress.text): \(failure.text)"
-        if state.message != text {
-            Log.write(
-                .tcp, .error,
-                "listener \(target.name): \(text); stop the program that has the port or choose another")
-        }
-        state.message = text
-        retryListenersLater()
     }
 }

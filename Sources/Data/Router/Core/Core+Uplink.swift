@@ -92,7 +92,7 @@ extension Core {
     // MARK: Proxies
 
     /// Keys of the service addresses that TCP listeners wait for.
-    private var watchedKeys: Set<String> { Set(tcpListeners.values.compactMap { $0.target?.key }) }
+    private var watchedKeys: Set<String> { Set(tcpListeners.values.flatMap { $0.target.addresses.map(\.key) }) }
 
     /// After new tables: one receiver for each address with consumers here, one sender for each with producers.
     func adjustProxies() {

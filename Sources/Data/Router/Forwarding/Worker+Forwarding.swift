@@ -204,7 +204,8 @@ extension Worker {
             return released()
         }
         let stream = openConnectorStream(
-            target, source: incoming, replyTo: replyTo, arrival: incoming.connection.ref, farWindow: head.streamWindow)
+            target, source: incoming, replyTo: replyTo, arrival: incoming.connection.ref, farWindow: head.streamWindow,
+            alpn: target.serviceTLS == nil ? nil : head.alpn)
         guard let stream else {
             Log.write(.tcp, .info, "connector \(target.name): stream refused: \(MemoryLimit.refusal)")
             return released()
@@ -215,11 +216,12 @@ extension Worker {
 
     /// Dials a connector's server for a client stream; nil when no memory is left for it.
     func openConnectorStream(
-        _ target: TCPConnectorTarget, source: DeliveryEnd, replyTo: String, arrival: ConnectionRef?, farWindow: UInt64?
+        _ target: TCPConnectorTarget, source: DeliveryEnd, replyTo: String, arrival: ConnectionRef?, farWindow: UInt64?,
+        alpn: String?
     ) -> TCPStream? {
         guard let stream = makeStream(.connector(target), farEndIsOurs: farWindow != nil) else { return nil }
         target.load.increment()
-        stream.hold(source: source, replyTo: replyTo, arrival: arrival, farWindow: farWindow)
+        stream.hold(source: source, replyTo: replyTo, arrival: arrival, farWindow: farWindow, alpn: alpn)
         if let addresses = target.cachedAddresses(now: now) {
             stream.dial(addresses)
         } else {
@@ -312,5 +314,12 @@ extension Worker {
         var encoder = AMQPEncoder()
         annotations.encode(into: &encoder)
         return encoder.bytes
+    }
+}
+
+extension MessageHead {
+    /// What the client of a TCP stream and its listener agreed to speak.
+    fileprivate var alpn: String? {
+        applicationProperties.first { $0.key.stringValue == "alpn" }?.value.stringValue
     }
 }

@@ -5,6 +5,9 @@ import Glibc
 class EventTarget {
     /// The descriptor became readable or writable, or failed.
     func socketReady(readable: Bool, writable: Bool, failed: Bool) {}
+    /// The peer ended its direction or both directions are over, while nothing is read. It is told again at every turn
+    /// for as long as the watch asks for it.
+    func peerEnded() {}
 }
 
 /// One watched descriptor and the target its events go to.
@@ -13,16 +16,29 @@ class EventTarget {
 /// job. A descriptor for which nothing is watched is not with epoll at all: an error or hang-up would be reported turn
 /// after turn.
 struct SocketPoll: ~Copyable {
+    /// What is noticed of the peer's end on a socket that is not read. Where it is read, the read tells.
+    enum Ends {
+        case nothing
+        /// The end of its direction, and a reset.
+        case finAndReset
+        /// A reset; told as a failure of the socket.
+        case reset
+    }
+
     /// What an epoll event points at.
     struct Registration {
         let target: Unmanaged<EventTarget>
-        /// Watched now, as EPOLLIN and EPOLLOUT; 0 = not with epoll.
+        /// Watched now, as EPOLLIN, EPOLLOUT, EPOLLRDHUP and EPOLLERR; 0 = not with epoll.
         var events: UInt32
         var isClosed: Bool
     }
 
     private static let readable: UInt32 = EPOLLIN.rawValue
     private static let writable: UInt32 = EPOLLOUT.rawValue
+    /// The peer ends its direction.
+    private static let ended: UInt32 = EPOLLRDHUP.rawValue
+    /// epoll tells of errors whatever it is asked for; asking keeps the socket with epoll.
+    private static let failed: UInt32 = EPOLLERR.rawValue
 
     private unowned(unsafe) let loop: EventLoop  // loops live as long as the process
     private let registration: UnsafeMutablePointer<Registration>
@@ -38,8 +54,13 @@ struct SocketPoll: ~Copyable {
 
     /// Sets what is watched; does nothing when it is so already. Where the system can watch no further descriptor, the
     /// target is told that this one failed, after the current call chain.
-    func watch(read: Bool, write: Bool) {
-        let wanted = (read ? SocketPoll.readable : 0) | (write ? SocketPoll.writable : 0)
+    func watch(read: Bool, write: Bool, ends: Ends = .nothing) {
+        var wanted = (read ? SocketPoll.readable : 0) | (write ? SocketPoll.writable : 0)
+        switch ends {
+        case .nothing: break
+        case .finAndReset: wanted |= SocketPoll.ended
+        case .reset: wanted |= SocketPoll.failed
+        }
         let before = registration.pointee.events
         if wanted == before { return }
         registration.pointee.events = wanted
@@ -69,6 +90,8 @@ struct SocketPoll: ~Copyable {
         let isReadable = watched & readable != 0 && (hungUp || events & readable != 0)
         let isWritable = watched & writable != 0 && (hungUp || events & writable != 0)
         if isReadable || isWritable { target.socketReady(readable: isReadable, writable: isWritable, failed: false) }
+        let isEnded = watched & ended != 0 && events & ended != 0 || watched & (ended | failed) != 0 && hungUp
+        if isEnded { target.peerEnded() }
     }
 
     static func release(_ registration: UnsafeMutablePointer<Registration>) {

@@ -67,6 +67,8 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     private var generations: [UInt32] = []
     private var freeSlots: [Int] = []
     private(set) var openStreams = 0
+    /// Streams whose connect or handshake has a time limit; some may be done or gone.
+    var limited: [StreamRef] = []
     var counters = Counters()
     var listenerSockets: [String: TCPListenerSocket] = [:]
     var acceptors: [String: AMQPAcceptor] = [:]
@@ -142,6 +144,7 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         let now = now
         if tickMilliseconds < Worker.usualTick { tickSlower() }
         for connection in Array(connections.values) { connection.tick(now: now) }
+        checkDeadlines(now: now)
         for listener in pausedListeners { listener.resume() }
         pausedListeners = []
         for acceptor in pausedAcceptors { acceptor.resume() }
@@ -226,6 +229,8 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         }
         return String(decoding: characters, as: UTF8.self)
     }
+
+    func randomNumber() -> UInt64 { random.next() }
 
     func takeLinkNumber() -> UInt64 {
         nextLink += 1

@@ -141,8 +141,8 @@ extension Core {
             guard let state = tcpListeners[entity.name] else { break }
             row["operStatus"] = .string(state.isListening ? "up" : "down")
             row["connectionMsg"] = .string(state.message)
-            row["connectionsOpened"] = count(state.target?.load.total ?? 0)
-            row["connectionsClosed"] = count(state.target?.closed.total ?? 0)
+            row["connectionsOpened"] = count(state.target.load.total)
+            row["connectionsClosed"] = count(state.target.closed.total)
             row["bytesIn"] = count(0)
             row["bytesOut"] = count(0)
         case "tcpConnector":
@@ -151,6 +151,9 @@ extension Core {
             row["connectionsClosed"] = count(state.target.closed.total)
             row["bytesIn"] = count(0)
             row["bytesOut"] = count(0)
+        case "listenerAddress":
+            let address = listenerTarget(entity)?.addresses.first { $0.name == entity.name }
+            row["connectionsOpened"] = count(address?.load.total ?? 0)
         default:
             break
         }
@@ -239,7 +242,7 @@ extension Core {
                 "deliveriesTransit": int(0), "deliveriesToContainer": int(0), "deliveriesFromContainer": int(0),
                 "transitOutstanding": .list(entry.remotes.map { int($0.load.value) }), "trackedDeliveries": int(0),
                 "priority": int(4), "deliveriesRedirectedToFallback": int(0),
-                "watch": .bool(tcpListeners.values.contains { $0.target?.key == entry.key || record == nil }),
+                "watch": .bool(record == nil || isWatched(entry.key)),
             ]
         }
     }

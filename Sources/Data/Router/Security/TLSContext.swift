@@ -17,6 +17,8 @@ struct TLSProfile: Sendable, Equatable {
 /// Why a TLS context could not be made or a handshake failed; the text carries the cause.
 struct TLSFailure: Error, Sendable {
     var text: String
+    /// OpenSSL's own word for it, where `text` says it for people.
+    var reason = ""
 }
 
 /// An `SSL_CTX` for one profile and role. Immutable once made; `SSL_CTX` counts its own references atomically.
@@ -31,7 +33,8 @@ final class TLSContext: @unchecked Sendable {
     /// - Parameters:
     ///   - server: accepts connections; needs a certificate and key.
     ///   - requirePeer: server only: ask for and verify a client certificate.
-    init(profile: TLSProfile, server: Bool, requirePeer: Bool) throws(TLSFailure) {
+    ///   - offersHTTP: server only: choose between h2 and http/1.1 when a client offers protocols (ALPN).
+    init(profile: TLSProfile, server: Bool, requirePeer: Bool, offersHTTP: Bool = false) throws(TLSFailure) {
         self.profile = profile
         guard let context = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method()) else {
             throw TLSFailure(text: "no TLS context: \(TLSErrors.drain())")
@@ -54,7 +57,8 @@ final class TLSContext: @unchecked Sendable {
             memcpy(buffer, userdata, length)
             return Int32(length)
         }
-        SSL_CTX_ctrl(context, SSL_CTRL_SET_MIN_PROTO_VERSION, Int(TLS1_2_VERSION), nil)
+        try setVersions()
+        if offersHTTP { ServiceProtocols.choose(context) }
         SSL_CTX_set_options(context, noRenegotiation | noTicketResumption)
         SSL_CTX_ctrl(
             context, SSL_CTRL_MODE,
@@ -77,6 +81,27 @@ final class TLSContext: @unchecked Sendable {
         free(password)
     }
 
+    /// TLS 1.2 and 1.3, or exactly those that the profile names.
+    private func setVersions() throws(TLSFailure) {
+        let names = (profile.protocols ?? "").split(whereSeparator: { $0 == " " || $0 == "," })
+        var chosen: Set<Int> = []
+        for name in names {
+            guard let version = tlsVersions.first(where: { $0.name == name }) else {
+                throw TLSFailure(
+                    text: "sslProfile \(profile.name): protocols: '\(name)' is no TLS version; use some of "
+                        + tlsVersions.map(\.name).joined(separator: " "))
+            }
+            chosen.insert(version.number)
+        }
+        let lowest = chosen.min() ?? Int(TLS1_2_VERSION)
+        SSL_CTX_ctrl(context, SSL_CTRL_SET_MIN_PROTO_VERSION, lowest, nil)
+        guard let highest = chosen.max() else { return }
+        SSL_CTX_ctrl(context, SSL_CTRL_SET_MAX_PROTO_VERSION, highest, nil)
+        for version in tlsVersions where !chosen.contains(version.number) {
+            SSL_CTX_set_options(context, version.without)
+        }
+    }
+
     private func loadFiles(server: Bool, requirePeer: Bool) throws(TLSFailure) {
         let name = profile.name
         if let certFile = profile.certFile {
@@ -89,7 +114,8 @@ final class TLSContext: @unchecked Sendable {
             }
             guard let keyFile = profile.privateKeyFile else {
                 throw TLSFailure(
-                    text: "sslProfile \(name): certFile is set but privateKeyFile is not; name the key's file")
+                    text: "Missing Private Keyfile (sslProfile: \(name)): certFile is set but privateKeyFile is not; "
+                        + "name the key's file")
             }
             guard SSL_CTX_use_PrivateKey_file(context, keyFile, SSL_FILETYPE_PEM) == 1 else {
                 throw TLSFailure(
@@ -105,8 +131,8 @@ final class TLSContext: @unchecked Sendable {
             guard SSL_CTX_load_verify_locations(context, caFile, nil) == 1 else {
                 throw TLSFailure(
                     text:
-                        "sslProfile \(name): cannot read caCertFile \(caFile): \(TLSErrors.drain()); give a PEM "
-                            + "file that this user may read"
+                        "sslProfile \(name): Failed to configure TLS caCertFile \(caFile): \(TLSErrors.drain()); give "
+                            + "a PEM file that this user may read"
                 )
             }
             if server { SSL_CTX_set_client_CA_list(context, SSL_load_client_CA_file(caFile)) }
@@ -120,6 +146,12 @@ final class TLSContext: @unchecked Sendable {
         }
     }
 }
+
+/// TLS versions by their configuration words, with OpenSSL's options that leave them out (SSL_OP_NO_TLSv1 and others).
+private let tlsVersions: [(name: String, number: Int, without: UInt64)] = [
+    ("TLSv1", Int(TLS1_VERSION), 1 << 26), ("TLSv1.1", Int(TLS1_1_VERSION), 1 << 28),
+    ("TLSv1.2", Int(TLS1_2_VERSION), 1 << 27), ("TLSv1.3", Int(TLS1_3_VERSION), 1 << 29),
+]
 
 /// SSL_OP_NO_RENEGOTIATION and SSL_OP_NO_TICKET: cast macros, which do not reach Swift.
 private let noRenegotiation: UInt64 = 1 << 30

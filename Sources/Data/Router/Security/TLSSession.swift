@@ -11,6 +11,9 @@ final class TLSSession {
     private let pool: SlabPool
     fileprivate var input: UnsafeRawPointer?
     fileprivate var inputCount = 0
+    /// Ciphertext that came with the end of a handshake and is read later.
+    fileprivate var kept: [UInt8] = []
+    fileprivate var keptTaken = 0
     private(set) var isEstablished = false
 
     enum ReadResult {
@@ -21,7 +24,10 @@ final class TLSSession {
 
     /// - Parameters:
     ///   - serverName: client only: SNI and, when `verifyName`, the name the certificate must carry (DNS or IP).
-    init(context: TLSContext, server: Bool, serverName: String?, verifyName: Bool, pool: SlabPool) throws(TLSFailure) {
+    ///   - alpn: client only: the one application protocol offered.
+    init(
+        context: TLSContext, server: Bool, serverName: String?, verifyName: Bool, pool: SlabPool, alpn: String? = nil
+    ) throws(TLSFailure) {
         guard let ssl = SSL_new(context.context), let method = bioMethod, let bio = BIO_new(method) else {
             throw TLSFailure(text: "no TLS session: \(TLSErrors.drain())")
         }
@@ -34,6 +40,7 @@ final class TLSSession {
             SSL_set_accept_state(ssl)
         } else {
             SSL_set_connect_state(ssl)
+            if let alpn { ServiceProtocols.offer(alpn, ssl) }
             if let serverName {
                 let isLiteral = SocketAddress(literal: serverName, port: 0) != nil
                 if !isLiteral {
@@ -64,6 +71,29 @@ final class TLSSession {
         inputCount = count
     }
 
+    /// Takes over what is left of the input: it stays readable after the buffer is used for something else.
+    func keepInput() {
+        guard inputCount > 0, let input else { return }
+        kept.removeFirst(keptTaken)
+        keptTaken = 0
+        kept += UnsafeRawBufferPointer(start: input, count: inputCount)
+        self.input = nil
+        inputCount = 0
+    }
+
+    /// Octets have been handed in that were not read yet.
+    var hasInput: Bool { inputCount > 0 || keptTaken < kept.count || SSL_has_pending(ssl) != 0 }
+
+    /// The application protocol both sides agreed on.
+    var agreedProtocol: String? { ServiceProtocols.agreed(ssl) }
+
+    /// Tells the peer that nothing more will be sent; the other direction stays open.
+    func sendCloseNotify() {
+        ERR_clear_error()
+        SSL_shutdown(ssl)
+        ERR_clear_error()
+    }
+
     /// Continues the handshake. Returns nil while it needs more bytes.
     func handshake() -> Result<Void, TLSFailure>? {
         ERR_clear_error()
@@ -74,7 +104,7 @@ final class TLSSession {
         }
         let code = SSL_get_error(ssl, result)
         if code == SSL_ERROR_WANT_READ || code == SSL_ERROR_WANT_WRITE { return nil }
-        return .failure(TLSFailure(text: failureText()))
+        return .failure(failure())
     }
 
     /// Decrypts into `buffer`.
@@ -87,7 +117,7 @@ final class TLSSession {
         switch code {
         case SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE: return .wantMore
         case SSL_ERROR_ZERO_RETURN: return .closed
-        default: return .failed(TLSFailure(text: failureText()))
+        default: return .failed(failure())
         }
     }
 
@@ -123,9 +153,13 @@ final class TLSSession {
     var cipherName: String { SSL_CIPHER_get_name(SSL_get_current_cipher(ssl)).map { String(cString: $0) } ?? "" }
     var protocolName: String { SSL_get_version(ssl).map { String(cString: $0) } ?? "" }
 
-    private func failureText() -> String {
-        let verify = SSL_get_verify_result(ssl)
+    private func failure() -> TLSFailure {
         let reason = TLSErrors.drain()
+        return TLSFailure(text: failureText(reason), reason: reason)
+    }
+
+    private func failureText(_ reason: String) -> String {
+        let verify = SSL_get_verify_result(ssl)
         guard verify != Int(X509_V_OK), let words = X509_verify_cert_error_string(verify) else { return reason }
         switch verify {
         case Int(X509_V_ERR_CERT_HAS_EXPIRED): return "peer certificate has expired"
@@ -140,6 +174,16 @@ final class TLSSession {
     }
 
     fileprivate func takeInput(_ buffer: UnsafeMutablePointer<CChar>, _ capacity: Int) -> Int {
+        if keptTaken < kept.count {
+            let count = min(capacity, kept.count - keptTaken)
+            kept.withUnsafeBytes { _ = memcpy(buffer, $0.baseAddress! + keptTaken, count) }
+            keptTaken += count
+            if keptTaken == kept.count {
+                kept = []
+                keptTaken = 0
+            }
+            return count
+        }
         guard inputCount > 0, let input else { return 0 }
         let count = min(capacity, inputCount)
         memcpy(buffer, input, count)

@@ -16,45 +16,60 @@ final class TCPStream: DeliveryEnd {
     /// Octets written after which the sender is told; at most half of the window, or it would stall.
     private static let reportEvery: UInt64 = 262_144
     /// Octets a sender that ignores the window may make us hold.
-    private static let queueMaximum = Int(SendWindow.largest) + (4 << 20)
+    static let queueMaximum = Int(SendWindow.largest) + (4 << 20)
 
     unowned(unsafe) let worker: Worker  // loops live as long as the process
     let side: Side
     let ref: StreamRef
-    private var poll: SocketPoll?
-    private var isConnected = false
-    private var isClosed = false
+    var poll: SocketPoll?
+    var isConnected = false
+    var isClosed = false
 
     // Socket to network
-    private var out: DeliveryEnd?
-    private var isOutFinished = false
-    private var isOutSettled = false
-    private var window = SendWindow()
-    private var isPaused = false
+    var out: DeliveryEnd?
+    var isOutFinished = false
+    var isOutSettled = false
+    var window = SendWindow()
+    var isPaused = false
     /// Listener side: the reply stream has arrived. Before that nothing is read from the client: skrouterd's connector
     /// loses octets of a stream that comes and ends while it is still connecting.
-    private var isAnswered = false
+    var isAnswered = false
 
     // Network to socket
-    private var source: DeliveryEnd?
-    private var isSourceFinished = false
-    private var isSourceSettled = false
-    private var queue = SlabQueue()
-    private var octetsWritten: UInt64 = 0
-    private var octetsReported: UInt64 = 0
-    private let reportEvery: UInt64
+    var source: DeliveryEnd?
+    var isSourceFinished = false
+    var isSourceSettled = false
+    var queue = SlabQueue()
+    var octetsWritten: UInt64 = 0
+    var octetsReported: UInt64 = 0
+    let reportEvery: UInt64
     /// Octets set aside for this stream where memory is limited.
-    private(set) var share: Int
-    private var isWriteShut = false
+    var share: Int
+    var isWriteShut = false
+    /// How much of the peer's end was told while nothing was read: 0 = nothing, 1 = its end, 2 = both directions' end.
+    private var endsSeen = 0
+    /// Octets may go to the socket: it is connected, and a TLS handshake on it is done.
+    var takesOctets = false
+    /// TLS on this socket; nil = clear text.
+    var tls: TLSSession?
+    /// Plaintext octets given to TLS; its ciphertext may still wait.
+    var octetsEncrypted: UInt64 = 0
+    /// TLS has told the peer that nothing more comes.
+    var isCloseNotified = false
+    /// The application protocol of the client's TLS handshake (ALPN).
+    var alpn: String?
+    /// Monotonic milliseconds at which a connect or handshake under way is given up; 0 = none is.
+    var deadline: Int64 = 0
     /// First and last span of this loop turn in the worker's list; -1 = none.
     var firstSpan: Int32 = -1
     var lastSpan: Int32 = -1
 
     // Connector: how to reply
-    private var replyTo: String?
+    var replyTo: String?
     /// The connection the client stream came on; the reply goes back on it when it leads to the same neighbour.
-    private(set) var arrival: ConnectionRef?
-    private var untried: [SocketAddress] = []
+    var arrival: ConnectionRef?
+    var untried: [SocketAddress] = []
+    var dialled: SocketAddress?
 
     init(worker: Worker, side: Side, ref: StreamRef, share: Int) {
         self.share = share
@@ -77,58 +92,8 @@ final class TCPStream: DeliveryEnd {
         poll = SocketPoll(loop: worker, descriptor: descriptor, target: self)
         self.out = out
         isConnected = true
+        takesOctets = true
         updateWatch()
-    }
-
-    /// Connector side: the server's name is being resolved; what arrives meanwhile waits.
-    ///
-    /// - Parameter farWindow: octets the client's router takes of us, if it is one of ours.
-    func hold(source: DeliveryEnd, replyTo: String, arrival: ConnectionRef?, farWindow: UInt64?) {
-        if let farWindow { window.farEndTakes(farWindow) }
-        self.source = source
-        self.replyTo = replyTo
-        self.arrival = arrival
-    }
-
-    /// Connector side, after ``hold(source:replyTo:arrival:)``: dials the server.
-    func dial(_ addresses: [SocketAddress]) {
-        guard !isClosed else { return }
-        untried = addresses
-        dialNext(lastFailure: "no address")
-    }
-
-    private func dialNext(lastFailure: String) {
-        guard case .connector(let target) = side else { return }
-        poll.take()?.close()
-        guard !untried.isEmpty else {
-            Log.write(.tcp, .info, "connector \(target.name): connect \(target.host):\(target.port): \(lastFailure)")
-            return fail()
-        }
-        let address = untried.removeFirst()
-        switch Sockets.connect(address) {
-        case .failure(let failure):
-            dialNext(lastFailure: failure.text)
-        case .success(let socket):
-            poll = SocketPoll(loop: worker, descriptor: socket.descriptor, target: self)
-            if socket.connected { connected() } else { self.poll?.watch(read: false, write: true) }
-        }
-    }
-
-    /// The name could not be resolved.
-    func dialFailed(_ reason: String) {
-        if case .connector(let target) = side {
-            Log.write(.tcp, .warning, "connector \(target.name): cannot resolve host \(target.host): \(reason)")
-        }
-        fail()
-    }
-
-    private func connected() {
-        isConnected = true
-        // The reply stream opens at once: the listener side reads nothing from its client before it sees it.
-        guard let replyTo, let out = worker.openReply(to: replyTo, producer: self) else { return fail() }
-        self.out = out
-        writeQueued()
-        if !isClosed { updateWatch() }
     }
 
     /// Listener side: the reply stream has arrived.
@@ -140,6 +105,7 @@ final class TCPStream: DeliveryEnd {
         self.source = source
         isAnswered = true
         updateWatch()
+        if tls != nil { readKeptInput() }
         return true
     }
 
@@ -159,17 +125,33 @@ final class TCPStream: DeliveryEnd {
 
     override func socketReady(readable: Bool, writable: Bool, failed: Bool) {
         if isClosed { return }
-        if !isConnected {
-            guard let descriptor = poll?.descriptor else { return }
-            let code = Sockets.pendingError(descriptor)
-            return code == 0 ? connected() : dialNext(lastFailure: Sockets.text(code))
-        }
+        if !isConnected { return connectEnded() }
         if writable { writeQueued() }
         if readable, !isClosed { readSocket() }
-        if failed, !isClosed { fail() }
+        if failed, !isClosed { socketFailed() }
     }
 
-    private func readSocket() {
+    private func socketFailed() {
+        guard let tls, !tls.isEstablished else { return fail() }
+        handshakeFailed(TLSFailure(text: "the peer reset the connection during the handshake"))
+    }
+
+    override func peerEnded() {
+        guard !isClosed else { return }
+        endsSeen = min(2, endsSeen + 1)
+        updateWatch()
+    }
+
+    /// The name this side has in messages to people.
+    var title: String {
+        switch side {
+        case .listener(let target): "listener \(target.name)"
+        case .connector(let target): "connector \(target.name)"
+        }
+    }
+
+    func readSocket() {
+        if tls != nil { return readTLS() }
         guard let descriptor = poll?.descriptor, let out, !isOutFinished else { return updateWatch() }
         let room = min(window.room, Worker.readCapacity)
         guard room > 0 else { return updateWatch() }
@@ -190,7 +172,7 @@ final class TCPStream: DeliveryEnd {
         }
     }
 
-    private func finishOut() {
+    func finishOut() {
         guard !isOutFinished else { return }
         isOutFinished = true
         updateWatch()
@@ -202,15 +184,27 @@ final class TCPStream: DeliveryEnd {
 
     private var mayRead: Bool { if case .listener = side { isAnswered } else { true } }
 
-    private func updateWatch() {
+    func updateWatch() {
         guard isConnected else { return }
-        let wantsRead = mayRead && !isOutFinished && !isPaused && window.room > 0 && out != nil
-        poll?.watch(read: wantsRead, write: !queue.isEmpty)
+        var wantsRead = mayRead && !isOutFinished && !isPaused && window.room > 0 && out != nil
+        var wantsWrite = !queue.isEmpty
+        if let tls {
+            if !tls.isEstablished { wantsRead = true } else if tlsRoom == 0 { wantsRead = false }
+            wantsWrite = !tls.output.isEmpty
+        }
+        if wantsRead {
+            poll?.watch(read: true, write: wantsWrite)
+        } else {
+            // A client or server that goes away is noticed although nothing of it is read now.
+            let unread: SocketPoll.Ends = endsSeen == 1 || isOutFinished ? .reset : .finAndReset
+            poll?.watch(read: false, write: wantsWrite, ends: endsSeen == 2 ? .nothing : unread)
+        }
     }
 
     /// Writes queued octets.
-    private func writeQueued() {
+    func writeQueued() {
         guard let descriptor = poll?.descriptor, isConnected else { return }
+        if tls != nil { return writeCiphertext() }
         while !queue.isEmpty {
             let written = withUnsafeTemporaryAllocation(of: iovec.self, capacity: 16) { vectors in
                 var used = 0
@@ -236,13 +230,17 @@ final class TCPStream: DeliveryEnd {
     private func countWritten(_ count: Int) {
         octetsWritten &+= UInt64(count)
         worker.counters.octetsOut += count
+        reportWritten()
+    }
+
+    func reportWritten() {
         if octetsWritten &- octetsReported >= reportEvery, let source {
             octetsReported = octetsWritten
             source.update(.received(section: 0, offset: octetsWritten), settled: false)
         }
     }
 
-    private func shutWrite() {
+    func shutWrite() {
         guard !isWriteShut, let descriptor = poll?.descriptor else { return }
         isWriteShut = true
         // With nothing more to read the close that follows says it.
@@ -261,11 +259,12 @@ final class TCPStream: DeliveryEnd {
     }
 
     /// The socket or the far end failed: a reset here, an abort there, so that nobody takes the stream for complete.
-    private func fail() {
+    /// - Parameter reset: false = the socket is closed in order, so that a TLS alert before it arrives.
+    func fail(reset: Bool = true) {
         guard !isClosed else { return }
         isClosed = true
         if let poll = poll.take() {
-            Sockets.resetOnClose(poll.descriptor)
+            if reset { Sockets.resetOnClose(poll.descriptor) }
             poll.close()
         }
         let state = DeliveryState.modified(failed: true, undeliverableHere: false)
@@ -278,8 +277,9 @@ final class TCPStream: DeliveryEnd {
         finished()
     }
 
-    private func finished() {
+    func finished() {
         queue.removeAll(pool: worker.pool)
+        tls?.output.removeAll(pool: worker.pool)
         worker.streamClosed(self)
     }
 
@@ -290,13 +290,17 @@ final class TCPStream: DeliveryEnd {
 
     override func deliver(_ bytes: UnsafeMutableRawPointer, _ count: Int, headroom: Bool) {
         if isClosed || isWriteShut || count == 0 { return }
-        if isConnected, queue.isEmpty { return worker.addSpan(self, bytes, count) }
-        guard queue.count + count <= TCPStream.queueMaximum else {
-            Log.write(
-                .tcp, .warning, "a stream's sender ignored the window: \(queue.count) octets wait; the stream is reset")
-            return fail()
-        }
+        if takesOctets, queue.isEmpty { return worker.addSpan(self, bytes, count) }
+        guard queue.count + count <= TCPStream.queueMaximum else { return senderIgnoresWindow() }
         queue.append(bytes, count, pool: worker.pool)
+    }
+
+    func senderIgnoresWindow() {
+        Log.write(
+            .tcp, .warning,
+            "\(title): a stream's sender ignored the window: more than \(TCPStream.queueMaximum) octets wait; the "
+                + "stream is reset")
+        fail()
     }
 
     /// Writes this turn's spans where they lie; what the kernel does not take is copied into the queue.
@@ -306,6 +310,7 @@ final class TCPStream: DeliveryEnd {
         firstSpan = -1
         lastSpan = -1
         guard !isClosed, let descriptor = poll?.descriptor else { return }
+        if tls != nil { return encrypt(spans, from: index) }
         var isBlocked = false
         while index >= 0 {
             if isBlocked {
@@ -363,7 +368,7 @@ final class TCPStream: DeliveryEnd {
         guard !isClosed else { return }
         isSourceFinished = true
         isSourceSettled = settled
-        if queue.isEmpty, firstSpan < 0, isConnected { shutWrite() }
+        if queue.isEmpty, firstSpan < 0, takesOctets { if tls == nil { shutWrite() } else { writeCiphertext() } }
     }
 
     override func abort() { fail() }

@@ -1,4 +1,15 @@
 import Threading
+
+/// The TLS a service's new connections use; replaced when its sslProfile is read again.
+final class ServiceTLS: Sendable {
+    private let value: Locked<TLSContext>
+
+    init(_ context: TLSContext) { value = Locked(context) }
+
+    var context: TLSContext { value.withLock { $0 } }
+    func replace(_ context: TLSContext) { value.withLock { $0 = context } }
+}
+
 /// A TCP connector as the loops see it: where to connect, and how many streams are open. Immutable but for its
 /// counters.
 final class TCPConnectorTarget: Sendable {
@@ -11,8 +22,17 @@ final class TCPConnectorTarget: Sendable {
     let processID: String?
     private let resolved = Locked<(addresses: [SocketAddress], at: Int64)>(([], 0))
     let closed = LoadCounter()
+    /// TLS towards the server; nil = clear text.
+    let serviceTLS: ServiceTLS?
+    /// Whether the server's certificate must carry the host.
+    let verifyHostname: Bool
 
-    init(name: String, address: String, host: String, port: UInt16, processID: String?) {
+    init(
+        name: String, address: String, host: String, port: UInt16, processID: String?, tls: TLSContext?,
+        verifyHostname: Bool
+    ) {
+        serviceTLS = tls.map(ServiceTLS.init)
+        self.verifyHostname = verifyHostname
         self.name = name
         self.address = address
         self.host = host
@@ -27,26 +47,123 @@ final class TCPConnectorTarget: Sendable {
     }
 
     func cache(_ addresses: [SocketAddress], now: Int64) { resolved.withLock { $0 = (addresses, now) } }
+
+    /// The address that answered is tried first from now on.
+    func prefer(_ address: SocketAddress) {
+        resolved.withLock { known in
+            guard let index = known.addresses.firstIndex(of: address), index > 0 else { return }
+            known.addresses.swapAt(0, index)
+        }
+    }
+
+    var tls: TLSContext? { serviceTLS?.context }
+}
+
+/// One service address of a listener.
+final class ListenerAddress: Sendable {
+    /// Name of the listenerAddress entity; that of the listener where it has one address.
+    let name: String
+    let address: String
+    /// Hash key: `M` + address.
+    let key: String
+    /// Priority or weight.
+    let value: Int
+    /// Connections that went to it.
+    let load = LoadCounter()
+
+    init(name: String, address: String, value: Int) {
+        self.name = name
+        self.address = address
+        key = "M" + address
+        self.value = value
+    }
+}
+
+/// How a listener chooses among several addresses (router-protocol sheet, section 5.8).
+enum AddressStrategy: String, Sendable {
+    case none
+    /// The reachable address with the highest value; among equals the one given first.
+    case priority
+    /// A random reachable address, each as often as its share of the sum of values. Value 0 is never chosen.
+    case weighted
+
+    /// - Parameters:
+    ///   - addresses: highest value first.
+    ///   - random: any number, the same odds for each.
+    func choose(
+        _ addresses: [ListenerAddress], random: () -> UInt64, isReachable: (ListenerAddress) -> Bool
+    ) -> ListenerAddress? {
+        switch self {
+        case .none, .priority: return addresses.first(where: isReachable)
+        case .weighted:
+            let reachable = addresses.filter { $0.value > 0 && isReachable($0) }
+            let sum = reachable.reduce(0) { $0 + $1.value }
+            guard sum > 0 else { return nil }
+            var left = Int(random() % UInt64(sum))
+            for address in reachable {
+                left -= address.value
+                if left < 0 { return address }
+            }
+            return nil
+        }
+    }
 }
 
 /// A TCP listener as the loops see it.
 final class TCPListenerTarget: Sendable {
     let name: String
-    /// The service address; its hash key is `M` + address.
-    let address: String
-    let key: String
+    let strategy: AddressStrategy
+    /// The one address of a listener without strategy.
+    private let single: ListenerAddress?
+    /// The addresses of a listener with a strategy, highest value first.
+    private let several = Locked<[ListenerAddress]>([])
     let socketAddress: SocketAddress
     let backlog: Int32
     /// Connections accepted and closed so far, over all loops.
     let load = LoadCounter()
     let closed = LoadCounter()
+    /// TLS towards clients; nil = clear text.
+    let serviceTLS: ServiceTLS?
 
-    init(name: String, address: String, socketAddress: SocketAddress, backlog: Int32) {
+    /// - Parameter address: nil with a strategy; addresses are added then.
+    init(
+        name: String, address: String?, strategy: AddressStrategy, socketAddress: SocketAddress, backlog: Int32,
+        tls: TLSContext?
+    ) {
+        serviceTLS = tls.map(ServiceTLS.init)
         self.name = name
-        self.address = address
-        self.key = "M" + address
+        self.strategy = strategy
+        single = address.map { ListenerAddress(name: name, address: $0, value: 0) }
         self.socketAddress = socketAddress
         self.backlog = backlog
+    }
+
+    var tls: TLSContext? { serviceTLS?.context }
+
+    /// Its addresses, highest value first.
+    var addresses: [ListenerAddress] { single.map { [$0] } ?? several.withLock { $0 } }
+
+    /// The addresses in words.
+    var title: String { single?.address ?? addresses.map(\.address).joined(separator: ", ") }
+
+    func add(_ address: ListenerAddress) {
+        several.withLock { list in
+            let index = list.firstIndex { $0.value < address.value } ?? list.endIndex
+            list.insert(address, at: index)
+        }
+    }
+
+    func remove(_ name: String) { several.withLock { list in list.removeAll { $0.name == name } } }
+
+    /// The address for a new connection.
+    func choose(random: () -> UInt64, isReachable: (ListenerAddress) -> Bool) -> ListenerAddress? {
+        if let single { return isReachable(single) ? single : nil }
+        return strategy.choose(addresses, random: random, isReachable: isReachable)
+    }
+
+    /// Some connection could be served.
+    func isReachable(in tables: Snapshot) -> Bool {
+        choose(random: { 0 }, isReachable: { tables.addresses[$0.key]?.takesStreams ?? false }) != nil
     }
 }
 

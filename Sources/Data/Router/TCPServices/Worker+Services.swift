@@ -2,92 +2,15 @@ import AMQPCodec
 import Glibc
 
 extension Worker {
-    /// A client was accepted: choose where its stream goes, once.
-    func accepted(_ descriptor: Int32, for target: TCPListenerTarget) {
-        target.load.increment()
-        counters.ingress += 1
-        guard let entry = snapshot.addresses[target.key] else { return refuse(descriptor, target, "no consumer") }
-        switch ConsumerChoice.pick(entry, origin: nil, turn: nextTurn()) {
-        case .connector(let connector):
-            openLocalPair(descriptor, target, connector)
-        case .remote(let route, let load):
-            guard let group = snapshot.groups[route.slot] else {
-                return refuse(descriptor, target, "no connection to the next hop")
-            }
-            if let other = betterWorker(for: group) {
-                other.post { other.openClientStream(descriptor, target, route, load) }
-            } else {
-                openClientStream(descriptor, target, route, load)
-            }
-        case .consumer(let consumer) where consumer.isRouter:
-            let owner = peers[consumer.connection.worker]
-            if owner === self {
-                openClientStream(descriptor, target, consumer)
-            } else {
-                owner.post { owner.openClientStream(descriptor, target, consumer) }
-            }
-        case .consumer, .inProcess, .nowhere:
-            refuse(descriptor, target, "no TCP consumer")
-        }
-    }
-
-    /// - Parameter isCounted: the stream was made and has been closed again.
-    private func refuse(
-        _ descriptor: Int32, _ target: TCPListenerTarget, _ reason: String, isCounted: Bool = false
-    ) {
-        Log.write(.tcp, .info, "listener \(target.name): client refused: \(reason) for address \(target.address)")
-        Sockets.resetOnClose(descriptor)
-        Glibc.close(descriptor)
-        if !isCounted { target.closed.increment() }
-    }
-
-    /// Listener and connector on this router: the two sockets face each other.
-    private func openLocalPair(_ descriptor: Int32, _ target: TCPListenerTarget, _ connector: TCPConnectorTarget) {
-        guard let client = makeStream(.listener(target)) else { return refuse(descriptor, target, MemoryLimit.refusal) }
-        guard
-            let server = openConnectorStream(
-                connector, source: client, replyTo: replyAddress(client.ref), arrival: nil,
-                farWindow: core.memory.offeredWindow)
-        else {
-            streamClosed(client)
-            return refuse(descriptor, target, MemoryLimit.refusal, isCounted: true)
-        }
-        client.accepted(descriptor, out: server)
-    }
-
-    private func openClientStream(
-        _ descriptor: Int32, _ target: TCPListenerTarget, _ route: RemoteRoute, _ load: LoadCounter?
-    ) {
-        guard let client = makeStream(.listener(target)) else { return refuse(descriptor, target, MemoryLimit.refusal) }
-        let head = clientHead(target, client.ref)
-        guard
-            let out = openTowards(
-                route, head: head, producer: client, load: load, presettled: false, priority: nil, preferring: nil)
-        else {
-            streamClosed(client)
-            return refuse(descriptor, target, "the next hop went away", isCounted: true)
-        }
-        client.accepted(descriptor, out: out)
-    }
-
-    /// To the interior, or to an edge router below us.
-    private func openClientStream(_ descriptor: Int32, _ target: TCPListenerTarget, _ consumer: LocalConsumer) {
-        guard let client = makeStream(.listener(target)) else { return refuse(descriptor, target, MemoryLimit.refusal) }
-        let head = clientHead(target, client.ref)
-        guard let out = openTowards(consumer, head: head, producer: client, presettled: false, isStream: true) else {
-            streamClosed(client)
-            return refuse(descriptor, target, "the connection to the next router went away", isCounted: true)
-        }
-        client.accepted(descriptor, out: out)
-    }
-
-    private func replyAddress(_ ref: StreamRef) -> String {
+    func replyAddress(_ ref: StreamRef) -> String {
         isEdge ? "amqp:/_edge/\(routerID)/temp.\(ref.text)" : "amqp:/_topo/0/\(routerID)/temp.\(ref.text)"
     }
 
-    /// The head of a client stream, from the listener's template when that has been made.
-    private func clientHead(_ target: TCPListenerTarget, _ ref: StreamRef) -> [UInt8] {
-        withUnsafeTemporaryAllocation(byteCount: StreamRef.textCount, alignment: 1) { name in
+    /// The head of a client stream, from the address's template when that has been made.
+    /// - Parameter alpn: what a TLS client and this router agreed to speak.
+    func clientHead(_ target: ListenerAddress, _ ref: StreamRef, alpn: String?) -> [UInt8] {
+        if let alpn { return streamHead(to: target.address, replyTo: replyAddress(ref), alpn: alpn) }
+        return withUnsafeTemporaryAllocation(byteCount: StreamRef.textCount, alignment: 1) { name in
             ref.write(to: name)
             if let template = clientHeads[target.address] { return template.named(name) }
             let address = replyAddress(ref)
@@ -165,7 +88,8 @@ extension Worker {
     static let windowProperty = "W"
 
     /// The head of a TCP stream message (section 5.4): annotations, properties, mapping version, null body marker.
-    private func streamHead(to address: String, replyTo: String?) -> [UInt8] {
+    /// - Parameter alpn: what a TLS client and this router agreed to speak.
+    func streamHead(to address: String, replyTo: String?, alpn: String? = nil) -> [UInt8] {
         var encoder = AMQPEncoder()
         let own = "0/" + routerID
         RouterAnnotations(
@@ -183,11 +107,15 @@ extension Worker {
             list.string("application/octet-stream")
         }
         encoder.described(0x74)
-        encoder.map(2) { map in
+        encoder.map(alpn == nil ? 2 : 3) { map in
             map.string("V")
             map.uint(1)
             map.string(Worker.windowProperty)
             map.uint(UInt32(clamping: core.memory.offeredWindow))
+            if let alpn {
+                map.string("alpn")
+                map.string(alpn)
+            }
         }
         encoder.described(0x77)
         encoder.null()

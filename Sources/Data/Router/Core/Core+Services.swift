@@ -1,0 +1,169 @@
+import Glibc
+import RouterConfig
+
+/// TCP listeners and connectors.
+extension Core {
+    private func serviceContext(_ entity: Entity, server: Bool) throws(EntityFailure) -> TLSContext? {
+        guard let profile = try profile(entity[string: "sslProfile"]) else { return nil }
+        do {
+            return try TLSContext(
+                profile: profile, server: server, requirePeer: server && entity.boolean("authenticatePeer") == true,
+                offersHTTP: server)
+        } catch {
+            throw EntityFailure(status: 400, text: "\(entity.type) '\(entity.name)': \(error.text)")
+        }
+    }
+
+    /// New connections of services with this sslProfile use its files as they are now; all of them or, when a file is
+    /// not usable, none.
+    func reloadServices(_ profile: String) throws(EntityFailure) {
+        var made: [(ServiceTLS, TLSContext)] = []
+        for state in tcpListeners.values where state.entity[string: "sslProfile"] == profile {
+            guard let service = state.target.serviceTLS, let context = try serviceContext(state.entity, server: true)
+            else { continue }
+            made.append((service, context))
+        }
+        for state in tcpConnectors.values where state.entity[string: "sslProfile"] == profile {
+            guard let service = state.target.serviceTLS, let context = try serviceContext(state.entity, server: false)
+            else { continue }
+            made.append((service, context))
+        }
+        for (service, context) in made { service.replace(context) }
+    }
+
+    func createTCPConnector(_ entity: Entity) throws(EntityFailure) {
+        guard let port = entity.port() else {
+            throw EntityFailure(
+                status: 400, text: "tcpConnector '\(entity.name)': port '\(entity[string: "port"] ?? "")' is no port")
+        }
+        let target = TCPConnectorTarget(
+            name: entity.name, address: entity[string: "address"] ?? "", host: entity[string: "host"] ?? "127.0.0.1",
+            port: port,
+            processID: entity[string: "processId"], tls: try serviceContext(entity, server: false),
+            verifyHostname: entity.boolean("verifyHostname") ?? true)
+        tcpConnectors[entity.name] = TCPConnectorState(entity: entity, target: target)
+        changeAddress("M" + target.address) { $0.connectors.append(target) }
+        Log.write(.tcp, .info, "connector \(entity.name): address \(target.address) leads to \(target.host):\(port)")
+    }
+
+    func createTCPListener(_ entity: Entity) throws(EntityFailure) {
+        let strategy = AddressStrategy(rawValue: entity[string: "multiAddressStrategy"] ?? "none") ?? .none
+        guard let port = entity.port() else {
+            throw EntityFailure(
+                status: 400, text: "tcpListener '\(entity.name)': port '\(entity[string: "port"] ?? "")' is no port")
+        }
+        let host = entity[string: "host"] ?? ""
+        guard let socketAddress = Core.bindAddress(host: host, port: port) else {
+            throw EntityFailure(
+                status: 400,
+                text: "tcpListener '\(entity.name)': cannot resolve host '\(host)'; use an address of this machine")
+        }
+        let target = TCPListenerTarget(
+            name: entity.name, address: strategy == .none ? entity[string: "address"] ?? "" : nil, strategy: strategy,
+            socketAddress: socketAddress, backlog: Int32(entity.integer("backlog") ?? 0),
+            tls: try serviceContext(entity, server: true))
+        tcpListeners[entity.name] = TCPListenerState(entity: entity, target: target)
+        tablesChanged()
+    }
+
+    /// The listener that a listenerAddress belongs to.
+    func listenerTarget(_ entity: Entity) -> TCPListenerTarget? {
+        tcpListeners[entity[string: "listener"] ?? ""]?.target
+    }
+
+    func listenerAddresses(of listener: String) -> [Entity] {
+        otherEntities.filter { $0.type == "listenerAddress" && $0[string: "listener"] == listener }
+    }
+
+    /// A listener waits for consumers of this address.
+    func isWatched(_ key: String) -> Bool {
+        tcpListeners.values.contains { $0.target.addresses.contains { $0.key == key } }
+    }
+
+    /// Addresses one listener may have.
+    private static let addressMaximum = 1000
+
+    func createListenerAddress(_ entity: Entity) throws(EntityFailure) {
+        let listener = entity[string: "listener"] ?? ""
+        guard let target = tcpListeners[listener]?.target else {
+            throw EntityFailure(
+                status: 400,
+                text: "listenerAddress '\(entity.name)': there is no tcpListener '\(listener)'; create it first")
+        }
+        guard target.strategy != .none else {
+            throw EntityFailure(
+                status: 400,
+                text: "listenerAddress '\(entity.name)': tcpListener '\(listener)' has one address of its own; give it "
+                    + "multiAddressStrategy priority or weighted instead of an address")
+        }
+        guard target.addresses.count < Core.addressMaximum else {
+            throw EntityFailure(
+                status: 400,
+                text: "listenerAddress '\(entity.name)': tcpListener '\(listener)' has \(Core.addressMaximum) "
+                    + "addresses already")
+        }
+        target.add(
+            ListenerAddress(
+                name: entity.name, address: entity[string: "address"] ?? "", value: entity.integer("value") ?? 0))
+        otherEntities.append(entity)
+        tablesChanged()
+    }
+
+    /// Opens the sockets of listeners whose address has a consumer, closes the others.
+    func adjustListeners() {
+        for name in Array(tcpListeners.keys) {
+            guard var state = tcpListeners[name] else { continue }
+            let target = state.target
+            let isReachable = target.isReachable(in: current)
+            if isReachable, !state.isListening {
+                open(&state, target)
+            } else if !isReachable, state.isListening {
+                for worker in workers { worker.post { worker.closeListener(name) } }
+                state.isListening = false
+                state.message = "no consumer for address \(target.title)"
+                Log.write(.tcp, .info, "listener \(name): closed: \(state.message)")
+            }
+            tcpListeners[name] = state
+        }
+    }
+
+    /// A port that is taken now may be free soon: the table is looked at again.
+    private func retryListenersLater() { retryListenersAt = now + 200 }
+
+    /// Binds one socket for each loop; all or none.
+    private func open(_ state: inout TCPListenerState, _ target: TCPListenerTarget) {
+        // The loops' sockets share the port with each other only: a first one that does not share tells whether another
+        // program, perhaps another router of this user, has it.
+        switch Sockets.listen(target.socketAddress, backlog: 1, shared: false) {
+        case .success(let descriptor): close(descriptor)
+        case .failure(let failure): return cannotOpen(&state, target, failure)
+        }
+        var descriptors: [Int32] = []
+        for _ in workers {
+            switch Sockets.listen(target.socketAddress, backlog: target.backlog, shared: true) {
+            case .success(let descriptor): descriptors.append(descriptor)
+            case .failure(let failure):
+                for descriptor in descriptors { close(descriptor) }
+                return cannotOpen(&state, target, failure)
+            }
+        }
+        for (worker, descriptor) in zip(workers, descriptors) {
+            worker.post { worker.openListener(target, descriptor: descriptor) }
+        }
+        state.isListening = true
+        state.message = ""
+        Log.write(
+            .tcp, .info, "listener \(target.name): open on \(target.socketAddress.text) for address \(target.title)")
+    }
+
+    private func cannotOpen(_ state: inout TCPListenerState, _ target: TCPListenerTarget, _ failure: SocketFailure) {
+        let text = "cannot listen on \(target.socketAddress.text): \(failure.text)"
+        if state.message != text {
+            Log.write(
+                .tcp, .error,
+                "listener \(target.name): \(text); stop the program that has the port or choose another")
+        }
+        state.message = text
+        retryListenersLater()
+    }
+}

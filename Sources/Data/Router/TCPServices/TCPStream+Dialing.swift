@@ -1,0 +1,96 @@
+import Glibc
+
+/// Connector side: from a host name to a connected socket.
+extension TCPStream {
+    /// Milliseconds for one address when others are left to try, and for the last one.
+    private static let oneOfSeveral: Int64 = 3000
+    private static let lastOne: Int64 = 30_000
+
+    /// The server's name is being resolved; what arrives meanwhile waits.
+    ///
+    /// - Parameters:
+    ///   - farWindow: octets the client's router takes of us, if it is one of ours.
+    ///   - alpn: what the client and its listener agreed to speak.
+    func hold(source: DeliveryEnd, replyTo: String, arrival: ConnectionRef?, farWindow: UInt64?, alpn: String?) {
+        if let farWindow { window.farEndTakes(farWindow) }
+        self.source = source
+        self.replyTo = replyTo
+        self.arrival = arrival
+        self.alpn = alpn
+    }
+
+    /// After ``hold(source:replyTo:arrival:farWindow:alpn:)``: dials the server's addresses, one after the other until
+    /// one answers.
+    func dial(_ addresses: [SocketAddress]) {
+        guard !isClosed else { return }
+        untried = addresses
+        dialNext(lastFailure: "the name has no address")
+    }
+
+    func dialNext(lastFailure: String) {
+        guard case .connector(let target) = side else { return }
+        var reason = lastFailure
+        poll.take()?.close()
+        while !untried.isEmpty {
+            let address = untried.removeFirst()
+            switch Sockets.connect(address) {
+            case .failure(let failure):
+                reason = "\(address.text): \(failure.text)"
+            case .success(let socket):
+                poll = SocketPoll(loop: worker, descriptor: socket.descriptor, target: self)
+                dialled = address
+                if socket.connected { return connected() }
+                poll?.watch(read: false, write: true)
+                return worker.limit(self, milliseconds: untried.isEmpty ? TCPStream.lastOne : TCPStream.oneOfSeveral)
+            }
+        }
+        deadline = 0
+        Log.write(
+            .tcp, .info,
+            "connector \(target.name): cannot connect to \(target.host):\(target.port): \(reason); the client's "
+                + "connection is closed")
+        fail()
+    }
+
+    /// The socket is connected, or it failed.
+    func connectEnded() {
+        guard let descriptor = poll?.descriptor else { return }
+        let code = Sockets.pendingError(descriptor)
+        if code == 0 { return connected() }
+        dialNext(lastFailure: "\(dialled?.text ?? ""): \(Sockets.text(code))")
+    }
+
+    /// The name could not be resolved.
+    func dialFailed(_ reason: String) {
+        if case .connector(let target) = side {
+            Log.write(.tcp, .warning, "connector \(target.name): cannot resolve host \(target.host): \(reason)")
+        }
+        fail()
+    }
+
+    private func connected() {
+        guard case .connector(let target) = side else { return }
+        isConnected = true
+        deadline = 0
+        untried = []
+        if let dialled { target.prefer(dialled) }
+        // The reply stream opens at once: the listener side reads nothing from its client before it sees it.
+        guard let replyTo, let out = worker.openReply(to: replyTo, producer: self) else { return fail() }
+        self.out = out
+        if isClosed { return }
+        if let context = target.tls {
+            startTLS(context, serverName: target.host, verifyName: target.verifyHostname)
+        } else {
+            takesOctets = true
+            writeQueued()
+        }
+        if !isClosed { updateWatch() }
+    }
+
+    /// A connect or a handshake took too long.
+    func deadlinePassed() {
+        deadline = 0
+        if isConnected { return handshakeFailed(TLSFailure(text: "the peer did not finish the handshake in time")) }
+        dialNext(lastFailure: "\(dialled?.text ?? ""): no answer in time")
+    }
+}

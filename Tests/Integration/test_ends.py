@@ -1,0 +1,169 @@
+"""A peer that goes away while its socket is not read, and a server with several addresses."""
+
+import contextlib
+import json
+import os
+import select
+import socket
+import subprocess
+import threading
+import time
+import unittest
+
+from harness import BIN, SLOWNESS, Process, Server, connect, echo, exchange, free_port, reset, wait_until
+from test_streams import StreamCase
+
+NOTICED = 3 * SLOWNESS
+IDLE_CPU_SECONDS = 0.25 * SLOWNESS
+
+
+def processor_seconds(router):
+    fields = open(f"/proc/{router.process.pid}/stat").read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def fill(connection):
+    """Sends until neither side takes more: the windows on the whole way are used up. Returns the octets."""
+    connection.setblocking(False)
+    sent, quiet_since, data = 0, time.monotonic(), bytes(1 << 16)
+    while time.monotonic() - quiet_since < 0.7 * SLOWNESS:
+        try:
+            sent += connection.send(data)
+            quiet_since = time.monotonic()
+        except BlockingIOError:
+            time.sleep(0.02)
+    return sent
+
+
+def sees_reset(connection, seconds):
+    """Whether the socket fails within that time although nothing is read from it."""
+    poll = select.poll()
+    poll.register(connection, 0)
+    events = poll.poll(seconds * 1000)
+    return bool(events) and connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) in (104, 32)
+
+
+@contextlib.contextmanager
+def deaf_port(host="127.0.0.1"):
+    """A port where a connection is neither accepted nor refused: the queue of its listener is full."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind((host, 0))
+        listener.listen(0)
+        for _ in range(8):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+class Unread(StreamCase):
+    def test_client_reset_is_noticed_while_its_socket_is_unread(self):
+        results, hold = [], threading.Event()
+
+        def server(connection):
+            if hold.is_set():
+                results.append(sees_reset(connection, 20 * SLOWNESS))
+
+        port = self.service(server)
+        hold.set()
+        connection = connect(port)
+        sent = fill(connection)
+        self.assertGreater(sent, 1_000_000)
+        self.assertEqual(results, [])
+        started = time.monotonic()
+        reset(connection)
+        wait_until("the server to be told", lambda: results, NOTICED)
+        self.assertEqual(results, [True], f"after {time.monotonic() - started:.1f} s")
+
+    def test_server_reset_is_noticed_while_its_socket_is_unread(self):
+        filled, go = threading.Event(), threading.Event()
+
+        def server(connection):
+            if fill(connection) > 1_000_000:
+                filled.set()
+            go.wait(20 * SLOWNESS)
+            reset(connection)
+
+        port = self.service(server)
+        connection = connect(port)
+        wait_until("the server to be stopped by the window", filled.is_set, 20)
+        go.set()
+        self.assertTrue(sees_reset(connection, NOTICED), "the client was not told of the server's reset")
+
+    def test_unread_client_that_half_closed_costs_nothing_and_its_reset_is_noticed(self):
+        with deaf_port() as dead:
+            router = self.router("one")
+            port = router.tcp_listener("dead")
+            router.tcp_connector("dead", dead)
+            router.start()
+            self.await_service(port)
+            # The probe of await_service leaves as soon as its reset or end is seen; nothing else changes the number.
+            time.sleep(0.5)
+            descriptors = router.process.descriptors()
+            connection = connect(port)
+            connection.sendall(b"not read before the server answers")
+            connection.shutdown(socket.SHUT_WR)
+            wait_until("the client to be accepted", lambda: router.process.descriptors() >= descriptors + 2, 5)
+            before = processor_seconds(router)
+            time.sleep(1.5)
+            self.assertLess(processor_seconds(router) - before, IDLE_CPU_SECONDS,
+                            "the router is busy with a client that sends nothing")
+            reset(connection)
+            wait_until("both sockets to be closed", lambda: router.process.descriptors() <= descriptors, NOTICED)
+
+
+class Addresses(StreamCase):
+    """A connector's host with several addresses, from a hosts file only the router sees."""
+
+    NAME = "service.test"
+
+    def setUp(self):
+        super().setUp()
+        hosts = self.folder / "hosts"
+        hosts.write_text("".join(f"127.0.0.{number} {self.NAME}\n" for number in (77, 78)))
+        self.inside = ["unshare", "-Urm", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(hosts)]
+        look = subprocess.run([*self.inside, "getent", "ahosts", self.NAME], capture_output=True, text=True)
+        found = [line.split()[0] for line in look.stdout.splitlines() if "STREAM" in line]
+        if look.returncode != 0 or len(found) != 2:
+            self.skipTest(f"no hosts file of its own for a process here: {look.stderr.strip() or found}")
+        self.first, self.second = found
+
+    def serve_name(self, port):
+        router = self.router("one")
+        listener = router.tcp_listener("named")
+        router.tcp_connector("named", port, host=self.NAME)
+        router.config_path.write_text(json.dumps(router.entities))
+        router.process = Process([*self.inside, BIN / "skupper-router", "-c", router.config_path],
+                                 router.folder / "router.log")
+        router.wait_healthy()
+        self.await_service(listener)
+        return listener
+
+    def test_next_address_is_tried_when_the_first_refuses(self):
+        server = self.keep(Server(echo, host=self.second))
+        port = self.serve_name(server.port)
+        for _ in range(3):
+            self.assertEqual(exchange(port, b"to the second address"), b"to the second address")
+
+    def test_next_address_is_tried_when_the_first_does_not_answer(self):
+        with deaf_port(self.first) as port:
+            self.keep(Server(echo, port=port, host=self.second))
+            listener = self.serve_name(port)
+            self.assertEqual(exchange(listener, b"late"), b"late")
+            # The address that answered is tried first from now on.
+            started = time.monotonic()
+            self.assertEqual(exchange(listener, b"at once"), b"at once")
+            self.assertLess(time.monotonic() - started, 1.5 * SLOWNESS)
+
+    def test_client_is_told_when_every_address_refuses(self):
+        port = self.serve_name(free_port())
+        with connect(port) as connection:
+            connection.settimeout(5 * SLOWNESS)
+            with contextlib.suppress(ConnectionResetError):
+                self.assertEqual(connection.recv(1), b"")
+        wait_until("the log to name the last address", lambda: self.second in self.routers[0].process.log(), 5)
+
+
+if __name__ == "__main__":
+    unittest.main()
