@@ -435,6 +435,13 @@ extension Link {
         isStarting = false
     }
 
+    /// Receiver: as much credit as the deliveries in hand leave room for.
+    func grantAll() {
+        consumed = 0
+        machine.grant(capacity > owed ? capacity - owed : 0)
+        session.sendFlow(self)
+    }
+
     /// Receiver: one more delivery needs no more credit held back; tell the sender in batches.
     func replenish() {
         owed -= 1

@@ -159,7 +159,10 @@ extension Session {
                     deliveryCount: flow.deliveryCount, linkCredit: flow.linkCredit ?? 0, drain: flow.drain)
                 link.creditArrived(echo: flow.echo)
             } else {
+                let before = link.machine.credit
                 link.machine.senderFlowReceived(deliveryCount: flow.deliveryCount)
+                // Drained, but meanwhile its address can be reached again: the two flows have crossed.
+                if link.machine.credit < before, link.scope != nil, !link.isStarved { link.grantAll() }
                 if flow.echo { sendFlow(link) }
             }
         } else if flow.echo {

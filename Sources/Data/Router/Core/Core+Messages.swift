@@ -175,12 +175,14 @@ extension Core {
         case .router(let id): sendTowards(id, bare, address)
         case .all: break
         case let scope:
-            guard let entry = current.addresses[scope.key] else { return sendUp(bare, address) }
-            if entry.treatment == .multicastOnce || entry.treatment == .multicastFlood {
-                return sendToAll(bare, entry, address)
+            // The record, not what was published last: a client may ask in the same breath in which it attaches.
+            guard let record = addresses[scope.key] else { return sendUp(bare, address) }
+            let remotes = current.addresses[scope.key]?.remotes ?? []
+            if record.treatment == .multicastOnce || record.treatment == .multicastFlood {
+                return sendToAll(bare, record.consumers, remotes, address)
             }
-            if let consumer = entry.consumers.first { return sendLocal(bare, consumer, address) }
-            if let remote = entry.remotes.first { return sendTowards(remote.route.id, bare, address) }
+            if let consumer = record.consumers.first { return sendLocal(bare, consumer, address) }
+            if let remote = remotes.first { return sendTowards(remote.route.id, bare, address) }
             sendUp(bare, address)
         }
     }
@@ -191,13 +193,15 @@ extension Core {
         sendLocal(bare, consumer, address)
     }
 
-    private func sendToAll(_ bare: [UInt8], _ entry: AddressEntry, _ address: String) {
-        for consumer in entry.consumers { sendLocal(bare, consumer, address) }
+    private func sendToAll(
+        _ bare: [UInt8], _ consumers: [LocalConsumer], _ remotes: [RemoteConsumer], _ address: String
+    ) {
+        for consumer in consumers { sendLocal(bare, consumer, address) }
         var served: Set<Int> = []
-        for remote in entry.remotes where served.insert(remote.route.slot).inserted {
+        for remote in remotes where served.insert(remote.route.slot).inserted {
             sendTowards(remote.route.id, bare, address)
         }
-        if !entry.consumers.contains(where: { $0.peer == .interior }) { sendUp(bare, address) }
+        if !consumers.contains(where: { $0.peer == .interior }) { sendUp(bare, address) }
     }
 
     private func sendLocal(_ bare: [UInt8], _ consumer: LocalConsumer, _ address: String) {

@@ -235,8 +235,7 @@ extension AMQPConnection {
             link.isStarved = !isReachable
             link.consumed = 0
             if isReachable {
-                link.machine.grant(link.capacity > link.owed ? link.capacity - link.owed : 0)
-                link.session.sendFlow(link)
+                link.grantAll()
             } else if link.machine.credit > 0 {
                 link.session.sendFlow(link, drain: true)
             }
