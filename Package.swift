@@ -67,10 +67,12 @@ let package = Package(
                 "SiteModel", "SiteTrust", "SiteReconciler", "ControlIO", "ManagementClient", "HTTPServer",
                 "RouterConfig", "Threading",
             ]),
+        module("KubernetesAPI", in: "Control", ["ControlIO", "SiteModel", "CLibcurl"]),
         // Programs: parse, assemble, run
         program("skupper-router", ["Router", "RouterConfig"]),
         program("skupper-controller", ["LocalPlatform"]),
-        program("skupper", ["LocalPlatform", "SiteModel", "SiteTrust", "ControlIO", "Threading"]),
+        program(
+            "skupper", ["LocalPlatform", "SiteModel", "SiteTrust", "ControlIO", "KubernetesAPI", "Threading"]),
         // Tests
         .target(name: "TestKit", path: "Tests/Support/TestKit"),
         tests("AMQPCodecTests", ["AMQPCodec", "TestKit"], fixtures: ["Fixtures"]),
@@ -85,6 +87,7 @@ let package = Package(
                 "ManagementClient", "AMQPCodec", "HTTPServer", "TestKit",
             ]),
         tests("CommandLineTests", ["skupper", "ControlIO", "SiteModel", "TestKit"]),
+        tests("KubernetesAPITests", ["KubernetesAPI", "ControlIO", "TestKit"]),
         tests("HTTPServerTests", ["HTTPServer", "TestKit"]),
     ],
     swiftLanguageModes: [.v6]

@@ -18,7 +18,7 @@ NAMESPACE = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 FILE = r"^[A-Za-z0-9./~-]+$"
 SELECTOR = r"^[A-Za-z0-9=:./-]+$"
 HOST = "host is not valid: a valid IP address or hostname is expected"
-UNSUPPORTED = "this build supports platform linux"
+NO_CLUSTER = "No cluster is configured"
 
 
 def no_match(expression):
@@ -47,7 +47,7 @@ class CommandLineTest(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.home, ignore_errors=True)
 
     def skupper(self, *arguments, stdin="", **environment):
-        values = {k: v for k, v in os.environ.items() if not k.startswith(("SKUPPER_", "XDG_"))}
+        values = {k: v for k, v in os.environ.items() if not k.startswith(("SKUPPER_", "XDG_", "KUBE"))}
         values.update(SKUPPER_OUTPUT_PATH=self.home, HOME=self.home, **environment)
         if self.platform and "SKUPPER_PLATFORM" not in environment:
             values["SKUPPER_PLATFORM"] = self.platform

@@ -9,7 +9,7 @@ import tarfile
 import unittest
 
 from cli_case import (
-    FILE, HOST, LINK, NAME, NAMESPACE, SELECTOR, SITE, UNSUPPORTED, CommandLineTest, no_match, not_one_of)
+    FILE, HOST, LINK, NAME, NAMESPACE, SELECTOR, SITE, CommandLineTest, no_match, not_one_of)
 
 
 class Link(CommandLineTest):

@@ -81,9 +81,9 @@ package struct HTTPSClient: Sendable {
             if response.isTooLarge { throw .tooLarge(limitBytes: Self.maximumResponseBytes) }
             var systemError = 0
             _ = ccurl_getinfo_long(handle, CURLINFO_OS_ERRNO, &systemError)
-            throw Self.error(
+            throw Self.cause(
                 code, detail: String(cString: errorText), systemError: Int32(truncatingIfNeeded: systemError),
-                target: target, timeoutMilliseconds: timeoutMilliseconds)
+                host: target.host, port: target.port, timeoutMilliseconds: timeoutMilliseconds)
         }
         var status = 0
         _ = ccurl_getinfo_long(handle, CURLINFO_RESPONSE_CODE, &status)
@@ -141,20 +141,23 @@ package struct HTTPSClient: Sendable {
         return (String(host), parts.count > 1 ? Int(parts[1]) ?? 443 : 443)
     }
 
-    private static func error(
-        _ code: CURLcode, detail: String, systemError: Int32, target: (host: String, port: Int),
-        timeoutMilliseconds: Int
+    /// What a result code of libcurl other than success means.
+    /// - Parameters:
+    ///   - detail: what libcurl wrote into its error buffer.
+    ///   - systemError: `errno` of the connection attempt, 0 when unknown.
+    package static func cause(
+        _ code: CURLcode, detail: String, systemError: Int32, host: String, port: Int, timeoutMilliseconds: Int
     ) -> HTTPClientError {
         let text = detail.isEmpty ? String(cString: curl_easy_strerror(code)) : detail
         switch code {
-        case CURLE_COULDNT_RESOLVE_HOST: return .cannotResolve(host: target.host)
+        case CURLE_COULDNT_RESOLVE_HOST: return .cannotResolve(host: host)
         case CURLE_COULDNT_CONNECT:
             let reason = systemError == 0 ? text : String(cString: strerror(systemError)).lowercased()
-            return .cannotConnect(host: target.host, port: target.port, reason: reason)
+            return .cannotConnect(host: host, port: port, reason: reason)
         case CURLE_OPERATION_TIMEDOUT: return .timeout(milliseconds: timeoutMilliseconds)
         case CURLE_PEER_FAILED_VERIFICATION:
             let isName = text.contains("subject name") || text.contains("does not match")
-            return isName ? .tlsNameMismatch(host: target.host) : .tlsUntrusted(detail: text)
+            return isName ? .tlsNameMismatch(host: host) : .tlsUntrusted(detail: text)
         case CURLE_SSL_CONNECT_ERROR, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_CIPHER, CURLE_SSL_CERTPROBLEM:
             return .tlsOther(detail: text)
         case CURLE_URL_MALFORMAT, CURLE_UNSUPPORTED_PROTOCOL: return .invalidURL(detail: text)

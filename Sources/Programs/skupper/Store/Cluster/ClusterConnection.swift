@@ -1,10 +1,129 @@
-/// The API server of the cluster that a kubeconfig chooses.
-enum ClusterConnection {
+import ControlIO
+import KubernetesAPI
+
+/// The API server of the cluster that a kubeconfig, or the pod this runs in, chooses.
+struct ClusterConnection: ClusterAPI {
+    /// How many objects come in one answer. 100 of the largest that are usual stay below the limit of an answer.
+    private static let page = 100
+    /// The most an answer with objects may have, octets.
+    private static let answerLimit = 64 << 20
+
+    private let client: APIClient
+    let namespace: String
+
     static func open(_ selection: ClusterSelection) throws(ClusterFault) -> any ClusterAPI {
-        throw .withoutAnswer(
-            "The selected platform is kubernetes (the default), but this build supports platform linux only: "
-                + "nothing was done. To work with a site on this host, use --platform linux or set "
-                + "SKUPPER_PLATFORM=linux; resource files for a cluster can be made with the generate commands.",
-            isTemporary: false)
+        do {
+            let access = try ClusterAccess.choose(
+                kubeconfig: selection.kubeconfig, context: selection.context, namespace: selection.namespace,
+                environment: Console.environment)
+            return try ClusterConnection(client: APIClient(access), namespace: access.namespace)
+        } catch let fault as ClusterAccessFault {
+            let advice =
+                fault.kind == .nothingConfigured
+                ? ".\nTo work with a site on this host instead, use --platform linux or set SKUPPER_PLATFORM=linux" : ""
+            throw .withoutAnswer(fault.description + advice, isTemporary: false)
+        } catch {
+            throw .withoutAnswer("\(error)", isTemporary: false)
+        }
+    }
+
+    func get(_ type: ClusterType, _ name: String) throws(ClusterFault) -> Document {
+        try object(APIRequest(.get, path(type, name)), place("get", type, name))
+    }
+
+    func list(_ type: ClusterType, labels: String, limit: Int) throws(ClusterFault) -> [Document] {
+        var result: [Document] = []
+        var next = ""
+        repeat {
+            var request = APIRequest(.get, path(type))
+            request.query = [("limit", String(min(Self.page, limit - result.count)))]
+            if !labels.isEmpty { request.query.append(("labelSelector", labels)) }
+            if !next.isEmpty { request.query.append(("continue", next)) }
+            let answer = try object(request, place("list", type))
+            result += answer["items"]?.listValue ?? []
+            next = answer.value(at: "metadata.continue")?.stringValue ?? ""
+        } while !next.isEmpty && result.count < limit
+        return result
+    }
+
+    func create(_ type: ClusterType, _ object: Document) throws(ClusterFault) -> Document {
+        var request = APIRequest(.post, path(type))
+        request.body = object
+        request.query = [("fieldManager", "skupper-cli")]
+        let name = object.value(at: "metadata.name")?.stringValue ?? ""
+        return try self.object(request, place("create", type, name))
+    }
+
+    func patch(_ type: ClusterType, _ name: String, _ patch: Document) throws(ClusterFault) -> Document {
+        var request = APIRequest(.patch, path(type, name))
+        request.body = patch
+        request.contentType = "application/merge-patch+json"
+        request.query = [("fieldManager", "skupper-cli")]
+        return try object(request, place("patch", type, name))
+    }
+
+    func delete(_ type: ClusterType, _ name: String) throws(ClusterFault) {
+        var request = APIRequest(.delete, path(type, name))
+        request.body = ["kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"]
+        _ = try object(request, place("delete", type, name))
+    }
+
+    func log(pod: String, container: String, previous: Bool, limit: Int) throws(ClusterFault) -> [UInt8] {
+        var request = APIRequest(.get, path(.pods, pod) + ["log"])
+        request.accept = "*/*"
+        // The server counts octets from the start and lines from the end: the end is what matters.
+        request.query = [("container", container), ("tailLines", "20000"), ("timestamps", "true")]
+        if previous { request.query.append(("previous", "true")) }
+        request.answerLimit = Self.answerLimit
+        var place = place("get", .pods, pod)
+        place.subresource = "log"
+        return try Array(send(request, place).suffix(limit))
+    }
+
+    func serverVersion() throws(ClusterFault) -> Document {
+        do {
+            return try client.object(APIRequest(.get, ["version"]))
+        } catch {
+            throw Self.fault(error, place("get", ClusterType("", "v1", "version", "Version", isNamespaced: false)))
+        }
+    }
+
+    func inNamespace(_ namespace: String) -> any ClusterAPI {
+        ClusterConnection(client: client, namespace: namespace)
+    }
+
+    // MARK: Requests
+
+    private func path(_ type: ClusterType, _ name: String? = nil) -> [String] {
+        let group = type.group.isEmpty ? ["api", type.version] : ["apis", type.group, type.version]
+        return group + (type.isNamespaced ? ["namespaces", namespace] : []) + [type.plural] + (name.map { [$0] } ?? [])
+    }
+
+    private func place(_ verb: String, _ type: ClusterType, _ name: String = "") -> ClusterRequest {
+        ClusterRequest(verb: verb, type: type, name: name, namespace: namespace, server: client.access.server)
+    }
+
+    private func object(_ request: APIRequest, _ place: ClusterRequest) throws(ClusterFault) -> Document {
+        do {
+            return try client.object(request)
+        } catch {
+            throw Self.fault(error, place)
+        }
+    }
+
+    private func send(_ request: APIRequest, _ place: ClusterRequest) throws(ClusterFault) -> [UInt8] {
+        do {
+            return try client.send(request)
+        } catch {
+            throw Self.fault(error, place)
+        }
+    }
+
+    private static func fault(_ fault: APIFault, _ place: ClusterRequest) -> ClusterFault {
+        if case .answer(let status, let reason, let message, _) = fault {
+            return place.fault(status: status, reason: reason, message: message)
+        }
+        let text = fault.description
+        return .withoutAnswer(text.prefix(1).uppercased() + text.dropFirst(), isTemporary: fault.isTemporary)
     }
 }
