@@ -74,6 +74,7 @@ package final class RouterProcess {
                     return result.give(error.text)
                 }
             }
+            core.startTelemetry()
             core.tablesChanged()
             Log.write(
                 .router, .info,

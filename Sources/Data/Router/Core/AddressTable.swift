@@ -5,6 +5,8 @@ struct AddressRecord {
     var priority: Int?
     /// Served by the control thread itself.
     var inProcess = false
+    /// Other routers are told of it although it is in process.
+    var isAnnounced = false
     var connectors: [TCPConnectorTarget] = []
     var consumers: [LocalConsumer] = []
     var producers: Set<UInt64> = []

@@ -221,7 +221,9 @@ extension Core {
 
     private func listenerSettings(_ entity: Entity) throws(EntityFailure) -> ConnectionSettings {
         var settings = try settings(entity, isConnector: false)
-        if settings.role == .interRouter || settings.role == .edge { settings.accessID = "\(routerID):\(entity.name)" }
+        if settings.role == .interRouter || settings.role == .edge { 
+            settings.accessID = telemetry.identity(Core.accessRecord(entity.name), names: flowNames)
+        }
         return settings
     }
 

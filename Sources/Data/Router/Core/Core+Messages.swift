@@ -13,6 +13,7 @@ extension Core {
         case .address where context.key == "M$management" || context.key == "L$management":
             agent.received(bytes, context: context, core: self)
         case .address:
+            if receivedTelemetry(context, bytes: bytes) { return }
             Log.write(.core, .debug, "message to \(destination) dropped: the router answers nothing there")
         }
     }

@@ -91,16 +91,20 @@ extension Core {
 
     // MARK: Proxies
 
-    /// Keys of the service addresses that TCP listeners wait for.
-    private var watchedKeys: Set<String> { Set(tcpListeners.values.flatMap { $0.target.addresses.map(\.key) }) }
+    /// Keys of the addresses that TCP listeners and telemetry wait for.
+    private var watchedKeys: Set<String> {
+        telemetryKeys.union(tcpListeners.values.flatMap { $0.target.addresses.map(\.key) })
+    }
 
     /// After new tables: one receiver for each address with consumers here, one sender for each with producers.
     func adjustProxies() {
         guard isEdge, let ref = uplink.connection else { return }
         var consumed: Set<String> = []
         var produced = watchedKeys
-        for (key, record) in addresses where record.key.first == "M" && !record.inProcess {
-            if !record.connectors.isEmpty || record.consumers.contains(where: { $0.peer != .interior }) {
+        for (key, record) in addresses where record.key.first == "M" && (!record.inProcess || record.isAnnounced) {
+            let hasConsumer =
+                !record.connectors.isEmpty || record.consumers.contains(where: { $0.peer != .interior })
+            if record.isAnnounced || hasConsumer {
                 consumed.insert(key)
             }
             if !record.producers.isEmpty { produced.insert(key) }

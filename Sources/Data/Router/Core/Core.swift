@@ -33,6 +33,10 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
     let messages = MessageBudget()
     private let connectionIDs = Atomic<UInt64>(0)
 
+    /// Names of telemetry records; the loops take some.
+    let flowNames: FlowNames
+    var telemetry = Telemetry()
+
     // Tables
     var connections: [ConnectionRef: ConnectionState] = [:]
     /// Control connections by slot.
@@ -76,6 +80,7 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
         routerID = router[string: "id"] ?? ""
         isEdge = router[string: "mode"] == "edge"
         meshID = Core.randomText(15, using: &random)
+        flowNames = FlowNames(source: Telemetry.sourceName(random: Core.randomText(5, using: &random)))
         startedSeconds = instance
         let hello = Int64(router.integer("helloIntervalSeconds") ?? 1) * 1000
         let age = Int64(router.integer("helloMaxAgeSeconds") ?? 3) * 1000
@@ -127,6 +132,7 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
             adjustListeners()
         }
         dialDue(now: now)
+        tickTelemetry(now: now)
         agent.expire(now: now, core: self)
     }
 
@@ -230,8 +236,8 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
     func changeAddress(_ key: String, _ body: (inout AddressRecord) -> Void) {
         var record = addresses[key] ?? newRecord(key)
         body(&record)
-        if record.isPublic, !record.inProcess {
-            let wanted = record.localConsumerCount > 0
+        if record.isPublic, !record.inProcess || record.isAnnounced {
+            let wanted = record.localConsumerCount > 0 || record.isAnnounced
             if wanted {
                 record.isAdvertised = true
                 perform(

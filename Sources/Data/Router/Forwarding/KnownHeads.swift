@@ -104,7 +104,8 @@ struct KnownHeads {
     /// - Parameter scope: where addresses lead, seen from this router.
     mutating func learn(_ head: MessageHead, _ bytes: UnsafeRawPointer, scope: (String) -> AddressScope) {
         guard let payload = head.afterNullBody, payload <= KnownHeads.longest, head.annotations?.toOverride == nil,
-            let properties = head.properties, properties.contentType == Worker.streamContentType
+            let properties = head.properties, properties.contentType == Worker.streamContentType,
+            properties.correlationID == .null  // a name that no other stream has
         else { return }
         let isReply = properties.replyTo == nil
         guard let address = properties.replyTo ?? properties.to, address.utf8.count > StreamRef.textCount + 5 else {

@@ -205,7 +205,7 @@ extension Worker {
         }
         let stream = openConnectorStream(
             target, source: incoming, replyTo: replyTo, arrival: incoming.connection.ref, farWindow: head.streamWindow,
-            alpn: target.serviceTLS == nil ? nil : head.alpn)
+            alpn: target.serviceTLS == nil ? nil : head.alpn, flow: head.flowTrace)
         guard let stream else {
             Log.write(.tcp, .info, "connector \(target.name): stream refused: \(MemoryLimit.refusal)")
             return released()
@@ -217,10 +217,11 @@ extension Worker {
     /// Dials a connector's server for a client stream; nil when no memory is left for it.
     func openConnectorStream(
         _ target: TCPConnectorTarget, source: DeliveryEnd, replyTo: String, arrival: ConnectionRef?, farWindow: UInt64?,
-        alpn: String?
+        alpn: String?, flow: FlowTrace? = nil
     ) -> TCPStream? {
         guard let stream = makeStream(.connector(target), farEndIsOurs: farWindow != nil) else { return nil }
         target.load.increment()
+        stream.flow = flow
         stream.hold(source: source, replyTo: replyTo, arrival: arrival, farWindow: farWindow, alpn: alpn)
         if let addresses = target.cachedAddresses(now: now) {
             stream.dial(addresses)
@@ -321,5 +322,13 @@ extension MessageHead {
     /// What the client of a TCP stream and its listener agreed to speak.
     fileprivate var alpn: String? {
         applicationProperties.first { $0.key.stringValue == "alpn" }?.value.stringValue
+    }
+
+    /// The telemetry record of a TCP stream, named by the listener's router.
+    fileprivate var flowTrace: FlowTrace? {
+        guard let id = properties?.correlationID.stringValue, id.utf8.count <= 64, id.utf8.contains(UInt8(ascii: ":"))
+        else { return nil }
+        let hops = annotations?.trace ?? []
+        return FlowTrace(id: id, route: hops.isEmpty ? "Local" : hops.joined(separator: "|"))
     }
 }

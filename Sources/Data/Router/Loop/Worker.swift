@@ -69,6 +69,10 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     private(set) var openStreams = 0
     /// Streams whose connect or handshake has a time limit; some may be done or gone.
     var limited: [StreamRef] = []
+    /// Streams with telemetry.
+    var tracedStreams = 0
+    var flowReports: [FlowReport] = []
+    var nextFlowReport: Int64 = 0
     var counters = Counters()
     var listenerSockets: [String: TCPListenerSocket] = [:]
     var acceptors: [String: AMQPAcceptor] = [:]
@@ -145,6 +149,7 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         if tickMilliseconds < Worker.usualTick { tickSlower() }
         for connection in Array(connections.values) { connection.tick(now: now) }
         checkDeadlines(now: now)
+        reportFlows(now: now)
         for listener in pausedListeners { listener.resume() }
         pausedListeners = []
         for acceptor in pausedAcceptors { acceptor.resume() }
@@ -309,6 +314,10 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     func streamClosed(_ stream: TCPStream) {
         guard streams[stream.ref.slot] === stream else { return }
         streams[stream.ref.slot] = nil
+        if let flow = stream.flow {
+            tracedStreams -= 1
+            report(stream, flow, ended: true)
+        }
         freeSlots.append(stream.ref.slot)
         openStreams -= 1
         counters.streamsClosed += 1
@@ -319,6 +328,10 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
             target.load.decrement()
             target.closed.increment()
         }
+    }
+
+    func eachStream(_ body: (TCPStream) -> Void) {
+        for case let stream? in streams { body(stream) }
     }
 
     /// Cuts the streams of a deleted service.

@@ -45,6 +45,7 @@ extension TCPStream {
             }
         }
         deadline = 0
+        flow?.failure = "cannot connect to \(target.host):\(target.port): \(reason)"
         Log.write(
             .tcp, .info,
             "connector \(target.name): cannot connect to \(target.host):\(target.port): \(reason); the client's "
@@ -63,6 +64,7 @@ extension TCPStream {
     /// The name could not be resolved.
     func dialFailed(_ reason: String) {
         if case .connector(let target) = side {
+            flow?.failure = "cannot resolve host \(target.host): \(reason)"
             Log.write(.tcp, .warning, "connector \(target.name): cannot resolve host \(target.host): \(reason)")
         }
         fail()
@@ -74,6 +76,7 @@ extension TCPStream {
         deadline = 0
         untried = []
         if let dialled { target.prefer(dialled) }
+        if let flow, let descriptor = poll?.descriptor { flow.noteEnd(Sockets.local(of: descriptor)) }
         // The reply stream opens at once: the listener side reads nothing from its client before it sees it.
         guard let replyTo, let out = worker.openReply(to: replyTo, producer: self) else { return fail() }
         self.out = out

@@ -23,6 +23,7 @@ extension TCPStream {
     /// Listener side, after the handshake: the octets go to `out`.
     func opened(out: DeliveryEnd) {
         if isClosed { return }
+        if let descriptor = poll?.descriptor { flow?.noteEnd(Sockets.peer(of: descriptor)) }
         self.out = out
         updateWatch()
     }
@@ -64,6 +65,7 @@ extension TCPStream {
         let cause = failure.reason.isEmpty ? failure.text : "\(failure.text) (\(failure.reason))"
         let descriptor = poll?.descriptor ?? -1
         let peer = Sockets.peer(of: descriptor)?.text ?? "a peer that is gone"
+        flow?.failure = "TLS: \(cause)"
         Log.write(.tcp, .warning, "\(title): TLS connection failed with \(peer): \(cause)")
         if descriptor >= 0 { _ = writeSome(descriptor) }
         fail(reset: false)
@@ -108,6 +110,7 @@ extension TCPStream {
             switch tls.read(into: worker.readBuffer, Worker.readCapacity) {
             case .bytes(let count):
                 window.send(count, now: worker.now)
+                if let flow, flow.firstRead == 0 { flow.firstRead = Clock.microseconds }
                 worker.counters.octetsIn += count
                 out.deliver(worker.readBuffer, count, headroom: true)
                 worker.flushStreams()
@@ -171,6 +174,7 @@ extension TCPStream {
         if written > octetsWritten {
             worker.counters.octetsOut += Int(written - octetsWritten)
             octetsWritten = written
+            if let flow, flow.firstWritten == 0 { flow.firstWritten = Clock.microseconds }
             reportWritten()
         }
         if isClosed { return }

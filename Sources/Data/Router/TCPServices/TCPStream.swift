@@ -60,6 +60,12 @@ final class TCPStream: DeliveryEnd {
     var alpn: String?
     /// Monotonic milliseconds at which a connect or handshake under way is given up; 0 = none is.
     var deadline: Int64 = 0
+    /// Telemetry; nil when nobody looks.
+    var flow: FlowTrace? {
+        didSet { if flow != nil, oldValue == nil { worker.tracedStreams += 1 } }
+    }
+    /// Listener side: name of the address its client's stream went to.
+    var serviceAddress: String?
     /// First and last span of this loop turn in the worker's list; -1 = none.
     var firstSpan: Int32 = -1
     var lastSpan: Int32 = -1
@@ -89,6 +95,7 @@ final class TCPStream: DeliveryEnd {
             Glibc.close(descriptor)
             return
         }
+        flow?.noteEnd(Sockets.peer(of: descriptor))
         poll = SocketPoll(loop: worker, descriptor: descriptor, target: self)
         self.out = out
         isConnected = true
@@ -150,6 +157,9 @@ final class TCPStream: DeliveryEnd {
         }
     }
 
+    /// Octets read from the socket.
+    var octetsSent: UInt64 { window.sent }
+
     func readSocket() {
         if tls != nil { return readTLS() }
         guard let descriptor = poll?.descriptor, let out, !isOutFinished else { return updateWatch() }
@@ -159,6 +169,7 @@ final class TCPStream: DeliveryEnd {
         let count = read(descriptor, buffer, room)
         if count > 0 {
             window.send(count, now: worker.now)
+            if let flow, flow.firstRead == 0 { flow.firstRead = Clock.microseconds }
             worker.counters.octetsIn += count
             out.deliver(buffer, count, headroom: true)
             worker.flushStreams()
@@ -230,6 +241,7 @@ final class TCPStream: DeliveryEnd {
     private func countWritten(_ count: Int) {
         octetsWritten &+= UInt64(count)
         worker.counters.octetsOut += count
+        if let flow, flow.firstWritten == 0 { flow.firstWritten = Clock.microseconds }
         reportWritten()
     }
 
@@ -263,6 +275,7 @@ final class TCPStream: DeliveryEnd {
     func fail(reset: Bool = true) {
         guard !isClosed else { return }
         isClosed = true
+        if let flow, flow.failure == nil { flow.failure = "connection reset" }
         if let poll = poll.take() {
             if reset { Sockets.resetOnClose(poll.descriptor) }
             poll.close()

@@ -72,19 +72,22 @@ extension Worker {
     /// What takes the client's octets; nil when the way is gone meanwhile.
     private func open(_ choice: Choice, for client: TCPStream, _ address: ListenerAddress) -> DeliveryEnd? {
         address.load.increment()
+        client.flow = startFlow()
+        client.serviceAddress = address.name
         switch choice {
         case .connector(let connector):
             // Listener and connector on this router: the two sockets face each other.
             return openConnectorStream(
                 connector, source: client, replyTo: replyAddress(client.ref), arrival: nil,
-                farWindow: core.memory.offeredWindow, alpn: client.alpn)
+                farWindow: core.memory.offeredWindow, alpn: client.alpn,
+                flow: client.flow.map { FlowTrace(id: $0.id, route: isEdge ? "Local" : "0/" + routerID) })
         case .remote(let route, let load):
-            let head = clientHead(address, client.ref, alpn: client.alpn)
+            let head = clientHead(address, client)
             return openTowards(
                 route, head: head, producer: client, load: load, presettled: false, priority: nil, preferring: nil)
         case .consumer(let consumer):
             // To the interior, or to an edge router below us.
-            let head = clientHead(address, client.ref, alpn: client.alpn)
+            let head = clientHead(address, client)
             return openTowards(consumer, head: head, producer: client, presettled: false, isStream: true)
         case .inProcess, .nowhere: return nil
         }

@@ -7,9 +7,12 @@ extension Worker {
     }
 
     /// The head of a client stream, from the address's template when that has been made.
-    /// - Parameter alpn: what a TLS client and this router agreed to speak.
-    func clientHead(_ target: ListenerAddress, _ ref: StreamRef, alpn: String?) -> [UInt8] {
-        if let alpn { return streamHead(to: target.address, replyTo: replyAddress(ref), alpn: alpn) }
+    func clientHead(_ target: ListenerAddress, _ client: TCPStream) -> [UInt8] {
+        let ref = client.ref
+        if client.alpn != nil || client.flow != nil {
+            return streamHead(
+                to: target.address, replyTo: replyAddress(ref), correlation: client.flow?.id, alpn: client.alpn)
+        }
         return withUnsafeTemporaryAllocation(byteCount: StreamRef.textCount, alignment: 1) { name in
             ref.write(to: name)
             if let template = clientHeads[target.address] { return template.named(name) }
@@ -88,8 +91,13 @@ extension Worker {
     static let windowProperty = "W"
 
     /// The head of a TCP stream message (section 5.4): annotations, properties, mapping version, null body marker.
-    /// - Parameter alpn: what a TLS client and this router agreed to speak.
-    func streamHead(to address: String, replyTo: String?, alpn: String? = nil) -> [UInt8] {
+    ///
+    /// - Parameters:
+    ///   - correlation: name of the flow's telemetry record.
+    ///   - alpn: what a TLS client and this router agreed to speak.
+    func streamHead(
+        to address: String, replyTo: String?, correlation: String? = nil, alpn: String? = nil
+    ) -> [UInt8] {
         var encoder = AMQPEncoder()
         let own = "0/" + routerID
         RouterAnnotations(
@@ -103,7 +111,7 @@ extension Worker {
             list.string(address)
             list.null()
             if let replyTo { list.string(replyTo) } else { list.null() }
-            list.null()
+            if let correlation { list.string(correlation) } else { list.null() }
             list.string("application/octet-stream")
         }
         encoder.described(0x74)
