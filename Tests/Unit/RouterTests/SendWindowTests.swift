@@ -9,7 +9,8 @@ import Testing
         for _ in 0..<count {
             while window.room > 0 { window.send(min(window.room, 131_072), now: now) }
             now += milliseconds
-            #expect(window.acknowledge(window.sent, now: now))
+            let isValid = window.acknowledge(window.sent, now: now)
+            #expect(isValid)
         }
     }
 
@@ -42,7 +43,8 @@ import Testing
         window.farEndTakes(SendWindow.largest)
         // A first octet that finds nothing in its way shows how long the path is.
         window.send(1, now: 1)
-        #expect(window.acknowledge(1, now: 11))
+        let isFirstValid = window.acknowledge(1, now: 11)
+        #expect(isFirstValid)
         // From then on the reader takes a second for each window.
         roundTrips(10, of: 1000, in: &window, from: 20)
         #expect(window.size == 1_042_432)
@@ -54,16 +56,20 @@ import Testing
         #expect(window.room == 16_384)
         window.send(16_384, now: 1)
         #expect(window.room == 0)
-        #expect(window.acknowledge(10_000, now: 2))
+        let isValid = window.acknowledge(10_000, now: 2)
+        #expect(isValid)
         #expect(window.room == 10_000)
     }
 
     @Test func whatWasNotSentCannotBeAcknowledged() {
         var window = SendWindow()
         window.send(100, now: 1)
-        #expect(!window.acknowledge(101, now: 2))
-        #expect(window.acknowledge(100, now: 2))
-        #expect(!window.acknowledge(100, now: 3))
+        let isTooMuchValid = window.acknowledge(101, now: 2)
+        #expect(!isTooMuchValid)
+        let isAllValid = window.acknowledge(100, now: 2)
+        #expect(isAllValid)
+        let isRepeatValid = window.acknowledge(100, now: 3)
+        #expect(!isRepeatValid)
     }
 }
 
