@@ -97,7 +97,9 @@ struct ClusterSiteTests {
             """)
         cluster.setStatus(
             .site, "west", status: "Ready",
-            conditions: [("Configured", true, "OK"), ("Running", true, "OK"), ("Ready", true, "OK")])
+            conditions: [
+                ("Configured", true, "OK"), ("Running", true, "OK"), ("Resolved", true, "OK"), ("Ready", true, "OK"),
+            ])
         cluster.controller = { if $0.waited > 3000 { ready($0, "west") } }
         let answer = cluster.run("site update --enable-link-access")
         #expect(answer.output == "Site \"west\" is updated\n")
