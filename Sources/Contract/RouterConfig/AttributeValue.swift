@@ -1,10 +1,12 @@
 /// A value of a management attribute, as files, AMQP maps and replies carry it.
 ///
-/// The set is what skupper-router's management knows: there are no floating point attributes.
+/// No attribute of the schema is a fraction; only values within open properties can be.
 package enum AttributeValue: Hashable, Sendable {
     case string(String)
     case integer(Int64)
     case boolean(Bool)
+    /// Within open properties only.
+    case real(Double)
     case map([String: AttributeValue])
     case list([AttributeValue])
     /// "No value": in an update it takes an attribute back to unset.
@@ -25,6 +27,7 @@ extension AttributeValue: CustomStringConvertible {
         case .string(let text): text
         case .integer(let number): String(number)
         case .boolean(let flag): flag ? "true" : "false"
+        case .real(let number): String(number)
         case .map, .list, .null: json
         }
     }
@@ -34,6 +37,7 @@ extension AttributeValue: CustomStringConvertible {
         switch self {
         case .string(let text): AttributeValue.quoted(text)
         case .integer, .boolean: description
+        case .real(let number): number.isFinite ? description : "null"
         case .null: "null"
         case .list(let values): "[" + values.map(\.json).joined(separator: ",") + "]"
         case .map(let values):

@@ -97,9 +97,8 @@ enum JSONForm {
         case JSON_TRUE: return .boolean(true)
         case JSON_FALSE: return .boolean(false)
         case JSON_REAL:
-            // Nothing in the schema is a fraction, but open properties may be one: kept as text.
             let number = json_real_value(value)
-            return Int64(exactly: number).map { .integer($0) } ?? .string(String(number))
+            return Int64(exactly: number).map { .integer($0) } ?? .real(number)
         case JSON_OBJECT: return .map(try mapValue(value, depth: depth, at: location))
         case JSON_ARRAY:
             var items: [AttributeValue] = []

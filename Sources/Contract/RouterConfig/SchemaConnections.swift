@@ -62,7 +62,9 @@ extension Schema {
         .string("sslProfile", "Name of the sslProfile to use; clear text if not given."),
         .string("saslMechanisms", "SASL mechanisms allowed, separated by spaces; EXTERNAL asks for a certificate."),
         .integer("maxFrameSize", default: 16_384, in: frameSizes, "Greatest AMQP frame accepted, in octets."),
-        .integer("maxSessions", default: 32_768, in: 1...32_768, "Sessions allowed at a time."),
+        .integer(
+            "maxSessions", default: 32_768, in: 0...Int64.max,
+            "Sessions allowed at a time; 0, like more than 32768, stands for 32768."),
         .integer(
             "maxSessionFrames", in: 1...2_147_483_647, "Session window in frames; derived from memory if not given."),
         .integer(

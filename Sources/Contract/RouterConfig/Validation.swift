@@ -134,7 +134,7 @@ extension Schema {
 
     private static func scalarText(_ value: AttributeValue) -> String? {
         switch value {
-        case .string, .integer, .boolean: value.description
+        case .string, .integer, .boolean, .real: value.description
         case .map, .list, .null: nil
         }
     }
@@ -184,20 +184,29 @@ extension Schema {
             let words = (logLevels + ["none"]).joined(separator: ", ")
             return enabledLogLevels(text) != nil ? nil : "levels such as info+ or debug,error (\(words))"
         case (_, "openProperties", .map(let properties)):
-            let reserved = properties.keys.contains { $0.hasPrefix("qd.") || $0.hasPrefix("x-opt-qd.") }
-            return reserved ? "names that do not begin with qd. or x-opt-qd., which belong to routers" : nil
+            let reserved = properties.keys.filter {
+                $0.hasPrefix("qd.") || $0.hasPrefix("x-opt-qd.") || ownProperties.contains($0)
+            }
+            let words = "names of your own: \(reserved.sorted().joined(separator: ", ")) belong to routers, as does "
+            return reserved.isEmpty ? nil : words + "what begins with qd. or x-opt-qd."
         default:
             return nil
         }
     }
 
-    static let routerIDExpectation = "an id of 1 to 127 characters without | $, white space and control characters"
+    /// Properties of Open that the router itself sends or reads.
+    private static let ownProperties: Set<String> = [
+        "product", "version", "failover-server-list", "network-host", "port", "scheme", "hostname",
+    ]
+
+    static let routerIDExpectation =
+        "an id of 1 to 255 characters without | $ \\, white space and control characters"
 
     /// Whether `text` can be a router id (router-protocol.md §6.3 notes).
     package static func isRouterID(_ text: String) -> Bool {
-        (1...127).contains(text.utf8.count)
+        (1...255).contains(text.utf8.count)
             && text.unicodeScalars.allSatisfy { scalar in
-                scalar != "|" && scalar != "$" && !scalar.properties.isWhitespace
+                scalar != "|" && scalar != "$" && scalar != "\\" && !scalar.properties.isWhitespace
                     && scalar.properties.generalCategory != .control
             }
     }

@@ -179,6 +179,7 @@ extension ManagementValue {
         case .string(let text): self = .string(text)
         case .integer(let number): self = .integer(number)
         case .boolean(let flag): self = .boolean(flag)
+        case .real(let number): self = .string(String(number))
         case .list(let items): self = .list(items.map(ManagementValue.init))
         case .map(let map): self = .map(map.mapValues { ManagementValue($0) })
         case .null: self = .null

@@ -1,5 +1,6 @@
 import AMQPCodec
 import AMQPEndpoints
+import RouterConfig
 
 /// Capability and property names of the inter-router protocol (router-protocol sheet, section 1.4).
 enum WireNames {
@@ -47,7 +48,7 @@ extension AMQPConnection {
         var open = Open(containerID: worker.routerID)
         if settings.isConnector { open.hostname = settings.host }
         open.maxFrameSize = UInt32(settings.maxFrameSize)
-        open.channelMax = 32767
+        open.channelMax = settings.channelMax
         if settings.idleTimeoutMilliseconds > 0 {
             open.idleTimeoutMilliseconds = UInt32(clamping: settings.idleTimeoutMilliseconds / 2)
         }
@@ -69,6 +70,7 @@ extension AMQPConnection {
             add(WireNames.annotationsVersion, .int(2))
             add(WireNames.liveCost, .int(1))
         }
+        for (name, value) in settings.openProperties.sorted(by: { $0.key < $1.key }) { add(name, value.amqp) }
         open.properties = properties
         return open
     }

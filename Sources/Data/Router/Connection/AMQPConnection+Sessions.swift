@@ -33,7 +33,7 @@ extension AMQPConnection {
     }
 
     func received(_ begin: Begin, channel: UInt16) throws {
-        guard Int(channel) <= 32767 else {
+        guard channel <= settings.channelMax else {
             throw EndpointError(.connection, "amqp:not-allowed", "begin on channel \(channel), above channel-max")
         }
         while sessionsByRemoteChannel.count <= Int(channel) { sessionsByRemoteChannel.append(nil) }

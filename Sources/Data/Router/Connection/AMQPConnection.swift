@@ -87,6 +87,8 @@ final class AMQPConnection: EventTarget {
     var streamingLinksAttaching = 0
     var nextTag: UInt64 = 0
     var openedAt: Int64 = 0
+    /// When a delivery last began, in either direction; 0 = never.
+    var lastDeliveryAt: Int64 = 0
     var startedAt: Int64
     var closeReason: String?
     var closingAt: Int64 = 0

@@ -1,3 +1,5 @@
+import RouterConfig
+
 /// What a connection is for. Local configuration decides; only the data role is announced in Open.
 enum ConnectionRole: String, Sendable {
     case normal
@@ -35,6 +37,10 @@ struct ConnectionSettings: Sendable {
     var groupCorrelator: String?
     /// Listener of role inter-router or edge: id of its telemetry record.
     var accessID: String?
+    /// Highest channel the peer may use.
+    var channelMax: UInt16 = 32767
+    /// Extra properties of Open.
+    var openProperties: [String: AttributeValue] = [:]
 
     /// Largest frame we accept, bounded by the loop's plaintext buffer.
     static let largestFrame = 65536

@@ -52,6 +52,8 @@ extension AMQPConnection {
         try link.machine.deliveryReceived()
         link.owed += 1
         link.statistics.deliveries += 1
+        if transfer.settled == true { link.countPresettled() }
+        lastDeliveryAt = worker.now
         let delivery = IncomingDelivery(connection: self, link: link, id: id)
         link.receiving = delivery
         if transfer.settled != true { link.session.incoming[id] = delivery }
@@ -80,6 +82,8 @@ final class IncomingDelivery: DeliveryEnd {
     unowned let connection: AMQPConnection
     unowned let link: Link
     let id: UInt32
+    private let startedAt: Int64
+    private var isStuck = false
     /// The peer has settled it: no outcome is owed.
     var isSettled = false
     /// The last transfer frame has been received.
@@ -109,11 +113,19 @@ final class IncomingDelivery: DeliveryEnd {
         self.connection = connection
         self.link = link
         self.id = id
+        startedAt = connection.worker.now
         switch link.kind {
         case .control, .data: returnsCreditOnSettlement = false
         case .streaming: returnsCreditOnSettlement = connection.effectiveRole != .interRouter
         default: returnsCreditOnSettlement = connection.effectiveRole != .edge
         }
+    }
+
+    /// True once, when it is complete and has waited too long for its settlement.
+    func becameStuck(now: Int64) -> Bool {
+        guard isComplete, !isStuck, now - startedAt > Link.stuckAge else { return false }
+        isStuck = true
+        return true
     }
 
     // MARK: From the connection
@@ -319,7 +331,7 @@ final class IncomingDelivery: DeliveryEnd {
 
     private func settle(_ state: DeliveryState?) {
         if !isSettled {
-            link.statistics.count(state)
+            link.settled(state, since: startedAt)
             send(state, settled: true)
         }
         done()

@@ -57,8 +57,10 @@ final class OutgoingDelivery: DeliveryEnd {
         connection.nextTag &+= 1
         link.machine.deliveryStarted()
         link.statistics.deliveries += 1
+        startedAt = connection.worker.now
+        connection.lastDeliveryAt = startedAt
         link.sending = self
-        if presettled { link.statistics.presettled += 1 } else { session.outgoing[id] = self }
+        if presettled { link.countPresettled() } else { session.outgoing[id] = self }
         let headBytes = head
         head = []
         started = true
@@ -74,6 +76,15 @@ final class OutgoingDelivery: DeliveryEnd {
     }
 
     private var started = false
+    private var startedAt: Int64 = 0
+    private var isStuck = false
+
+    /// True once, when all of it is sent and it has waited too long for its settlement.
+    func becameStuck(now: Int64) -> Bool {
+        guard isFinalSent, !isStuck, now - startedAt > Link.stuckAge else { return false }
+        isStuck = true
+        return true
+    }
 
     private func enqueue(_ bytes: UnsafeRawPointer, _ count: Int) {
         queue.append(bytes, count, pool: connection.worker.pool)
@@ -281,7 +292,7 @@ final class OutgoingDelivery: DeliveryEnd {
         guard !isDone else { return }
         let end = producer
         if settled {
-            link?.statistics.count(state)
+            link?.settled(state, since: startedAt)
             if isFinalSent { done() } else { producer = nil }
         }
         end?.update(state, settled: settled)
@@ -295,6 +306,10 @@ final class OutgoingDelivery: DeliveryEnd {
     func linkLost() {
         guard !isDone else { return }
         let end = producer
+        if presettled, !started, let link {
+            link.statistics.droppedPresettled += 1
+            connection.worker.counters.droppedPresettled += 1
+        }
         let state: DeliveryState = isFinalSent ? .modified(failed: true, undeliverableHere: false) : .released
         done()
         end?.update(state, settled: true)

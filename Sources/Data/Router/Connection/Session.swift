@@ -133,23 +133,3 @@ final class Link {
 
     var role: Role { machine.role }
 }
-
-/// Counters of one link, shown by management.
-struct LinkStatistics {
-    var deliveries = 0
-    var accepted = 0
-    var rejected = 0
-    var released = 0
-    var modified = 0
-    var presettled = 0
-
-    mutating func count(_ state: DeliveryState?) {
-        switch state {
-        case .accepted: accepted += 1
-        case .rejected: rejected += 1
-        case .released: released += 1
-        case .modified: modified += 1
-        default: break
-        }
-    }
-}

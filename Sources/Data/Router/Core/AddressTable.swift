@@ -12,6 +12,7 @@ struct AddressRecord {
     var producers: Set<UInt64> = []
     /// Open streams per remote router; kept while the address exists so that counts survive new tables.
     var loads: [String: LoadCounter] = [:]
+    let traffic = AddressTraffic()
     /// Told to other routers.
     var isAdvertised = false
 

@@ -129,7 +129,9 @@ extension Core {
         let jitter = Int64.random(in: 0..<100, using: &random)
         let now = now
         var logged: String?
+        var peer = ""
         updateConnector(entity) { state in
+            peer = "\(state.settings.host):\(state.settings.port)"
             guard let index = state.dialers.firstIndex(where: { $0.current == ref }) else { return }
             state.dialers[index].current = nil
             let failures = state.dialers[index].failures
@@ -143,7 +145,9 @@ extension Core {
                 state.message = reason
             }
         }
-        if let logged { Log.write(.connectionManager, .warning, "connector \(entity): \(logged); trying again") }
+        if let logged { Log.write(
+                .connectionManager, .warning,
+                "Connection to \(peer) failed: connector \(entity): \(logged); trying again") }
     }
 
     /// Starts the attempts whose time has come.

@@ -216,7 +216,16 @@ extension Core {
             requireTLS: entity.boolean("requireSsl") == true || entity.boolean("requireEncryption") == true,
             verifyHostname: entity.boolean("verifyHostname") ?? true, tls: try context(entity, server: !isConnector),
             handshakeTimeoutMilliseconds: handshake > 0 ? Int64(handshake) * 1000 : 10_000, groupCorrelator: nil,
-            accessID: nil)
+            accessID: nil, channelMax: channelMax(entity.integer("maxSessions") ?? 0),
+            openProperties: openProperties(entity))
+    }
+
+    /// A peer may use channels from 0 on: one less than there may be sessions.
+    private func channelMax(_ sessions: Int) -> UInt16 { UInt16((1...32768).contains(sessions) ? sessions - 1 : 32767) }
+
+    private func openProperties(_ entity: Entity) -> [String: AttributeValue] {
+        guard case .map(let properties)? = entity["openProperties"] else { return [:] }
+        return properties
     }
 
     private func listenerSettings(_ entity: Entity) throws(EntityFailure) -> ConnectionSettings {

@@ -1,4 +1,5 @@
 import AMQPCodec
+import Glibc
 import LinkStateRouting
 
 extension Core {
@@ -74,7 +75,7 @@ extension Core {
                 let bytes = message.encode(selfID: routerID)
                 for slot in slots.keys { sendControl(bytes, slot: slot) }
             case .routesChanged:
-                lastTopologyChange = now
+                topologyChangedAt = Int64(time(nil))
                 tablesChanged()
             case .neighbourUp(let id, let slot, let cost):
                 Log.write(.hello, .info, "neighbour \(id) is up on slot \(slot), cost \(cost)")

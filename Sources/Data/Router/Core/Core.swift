@@ -59,7 +59,8 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
     var otherEntities: [Entity] = []
     var agent = ManagementAgent()
     var lastCounters: [Int: Worker.Counters] = [:]
-    var lastTopologyChange: Int64 = 0
+    /// Seconds since 1970; 0 = never.
+    var topologyChangedAt: Int64 = 0
 
     private var version: UInt64 = 0
     private var needsPublish = false
@@ -210,7 +211,8 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
         addresses[key] = record
         return AddressEntry(
             key: key, treatment: record.treatment, inProcess: record.inProcess, connectors: record.connectors,
-            consumers: record.consumers, remotes: consumers, priority: record.priority)
+            consumers: record.consumers, remotes: consumers, priority: record.priority,
+            traffic: record.traffic)
     }
 
     /// Data connections join the control connection of the same correlator.

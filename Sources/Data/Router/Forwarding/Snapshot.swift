@@ -77,6 +77,7 @@ struct AddressEntry: Sendable {
     var remotes: [RemoteConsumer]
     /// Overrides the priority of messages; nil = theirs.
     var priority: Int?
+    let traffic: AddressTraffic
 
     /// A TCP stream to this address would find a connector.
     var takesStreams: Bool { !connectors.isEmpty || !remotes.isEmpty || consumers.contains { $0.isRouter } }

@@ -37,12 +37,12 @@ extension Worker {
         default: break
         }
         guard let address = target ?? head.annotations?.toOverride ?? head.properties?.to, !address.isEmpty else {
-            counters.rejected += 1
             return .refused(
                 .rejected(
                     AMQPError(condition: "amqp:precondition-failed", description: "Routing failure: no address present")
                 ))
         }
+        if case .producer = link.kind { counters.ingress += 1 }
         let hops = head.annotations?.trace.count ?? 0
         if !isEdge, hops > snapshot.radius + 1 { return released() }
         let connection = link.session.connection
@@ -97,7 +97,6 @@ extension Worker {
     }
 
     private func released() -> RouteResult {
-        counters.released += 1
         return .refused(.released)
     }
 
@@ -116,13 +115,23 @@ extension Worker {
     /// - Parameter text: a service address, which may have a treatment although no table has it.
     private func toAddress(_ key: String, _ text: String?, _ passage: Passage) -> RouteResult {
         guard let entry = snapshot.addresses[key] else { return toUnknown(key, text, passage) }
+        if case .producer = passage.link.kind { entry.traffic.countIngress() }
         if entry.treatment == .multicastOnce || entry.treatment == .multicastFlood { return toAll(entry, passage) }
-        if entry.inProcess { return toCore(passage.incoming, passage.link, passage.head, key: key) }
+        if entry.inProcess {
+            entry.traffic.countToContainer()
+            return toCore(passage.incoming, passage.link, passage.head, key: key)
+        }
         let choice = ConsumerChoice.pick(entry, origin: passage.origin, arrival: passage.arrival, turn: nextTurn())
         switch choice {
-        case .connector(let connector): return toConnector(connector, passage.incoming, passage.head)
-        case .consumer(let consumer): return toConsumer(consumer, passage)
-        case .remote(let route, let load): return toRemote(route, load: load, passage, priority: entry.priority)
+        case .connector(let connector):
+            entry.traffic.countEgress()
+            return toConnector(connector, passage.incoming, passage.head)
+        case .consumer(let consumer):
+            entry.traffic.countEgress()
+            return toConsumer(consumer, passage)
+        case .remote(let route, let load):
+            entry.traffic.countTransit()
+            return toRemote(route, load: load, passage, priority: entry.priority)
         case .inProcess: return toCore(passage.incoming, passage.link, passage.head, key: key)
         case .nowhere: return released()
         }
@@ -137,7 +146,6 @@ extension Worker {
         }
         guard let text, case .producer = passage.link.kind, snapshot.treatments.treatment(of: text) == .unavailable
         else { return released() }
-        counters.rejected += 1
         let reason = "Deliveries cannot be sent to an unavailable address"
         return .refused(.rejected(AMQPError(condition: "amqp:not-found", description: reason)))
     }
@@ -174,6 +182,7 @@ extension Worker {
         }
         for consumer in consumers {
             counters.egress += 1
+            entry.traffic.countEgress()
             fan.add { branch in open(to: consumer, passage, producer: branch) }
         }
         var trace: Set<Int> = []
@@ -184,6 +193,7 @@ extension Worker {
             if let origin = passage.origin, !remote.route.validOrigins.contains(origin) { continue }
             guard trace.insert(remote.route.slot).inserted else { continue }
             counters.transit += 1
+            entry.traffic.countTransit()
             fan.add { branch in
                 openTowards(
                     remote.route, head: routedHead(passage), producer: branch, load: nil,
@@ -191,6 +201,7 @@ extension Worker {
             }
         }
         if entry.inProcess {
+            entry.traffic.countToContainer()
             let context = context(passage.link, passage.head, key: entry.key)
             fan.add { branch in CoreSink(core: core, context: context, producer: branch) }
         }

@@ -20,8 +20,18 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         var ingress = 0
         var egress = 0
         var transit = 0
+        var accepted = 0
         var released = 0
         var rejected = 0
+        var modified = 0
+        var presettled = 0
+        var droppedPresettled = 0
+        var delayed1 = 0
+        var delayed10 = 0
+        var stuck = 0
+        /// As the last scan found them.
+        var blockedLinks = 0
+        var links = 0
     }
 
     static let cipherCapacity = 128 * 1024
@@ -82,6 +92,8 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     private var nextLink: UInt64
     private var random = SystemRandomNumberGenerator()
     private var turn = 0
+    private var nextLinkScan: Int64 = 0
+    private var linkScans = 0
     private var quiet = QuietTime()
     /// Octets read from AMQP connections.
     var octetsFromPeers = 0
@@ -154,6 +166,11 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         pausedListeners = []
         for acceptor in pausedAcceptors { acceptor.resume() }
         pausedAcceptors = []
+        if now >= nextLinkScan {
+            nextLinkScan = now + Link.scanInterval
+            linkScans += 1
+            scanLinks(deliveries: linkScans % Link.scansPerStuckScan == 0)
+        }
         noticeQuiet()
     }
 

@@ -32,6 +32,11 @@ struct ManagementAgent {
         {
             return collect(request, core)
         }
+        if operation == "QUERY", request.queriedType.flatMap({ Schema.type(named: $0) })?.shortName == "routerMetrics" {
+            return core.collectCounters { core in
+                core.agent.answer(request, core.agent.handle(request, operation, core), core)
+            }
+        }
         answer(request, handle(request, operation, core), core)
     }
 

@@ -144,6 +144,8 @@ extension AttributeValue {
             for entry in entries { if let key = entry.key.stringValue { result[key] = AttributeValue(entry.value) } }
             self = .map(result)
         case .list(let values), .array(let values): self = .list(values.map { AttributeValue($0) })
+        case .double(let bits): self = .real(Double(bitPattern: bits))
+        case .float(let bits): self = .real(Double(Float(bitPattern: bits)))
         default: self = value.intValue.map { .integer($0) } ?? .null
         }
     }
@@ -154,6 +156,7 @@ extension AttributeValue {
         case .string(let text): .string(text)
         case .integer(let number): Int32(exactly: number).map { .int($0) } ?? .long(number)
         case .boolean(let flag): .bool(flag)
+        case .real(let number): .double(number.bitPattern)
         case .map(let values):
             .map(values.sorted { $0.key < $1.key }.map { MapEntry(key: .string($0.key), value: $0.value.amqp) })
         case .list(let values): .list(values.map(\.amqp))

@@ -36,7 +36,7 @@ extension Worker {
         let sorted = connections.values.sorted { $0.ref.id < $1.ref.id }
         switch kind {
         case .connection: return sorted.filter { $0.openedAt > 0 }.map { $0.row(now: now) }
-        case .link: return sorted.flatMap { $0.linkRows() }
+        case .link: return sorted.flatMap { $0.linkRows(now: now) }
         }
     }
 }
@@ -51,14 +51,17 @@ extension AMQPConnection {
             "localSocket": .string(Sockets.local(of: poll?.descriptor ?? -1)?.text ?? ""),
             "role": .string(effectiveRole.rawValue), "protocol": .string("amqp"),
             "dir": .string(settings.isConnector ? "out" : "in"), "container": .string(remoteOpen?.containerID ?? ""),
-            "sasl": .string(mechanism), "isAuthenticated": .bool(mechanism == "EXTERNAL"),
+            "sasl": mechanism.isEmpty ? .null : .string(mechanism),
+            "isAuthenticated": .bool(mechanism == "EXTERNAL"),
             "user": tls?.peerSubject.map { .string($0) } ?? .string("anonymous"), "isEncrypted": .bool(tls != nil),
             "sslProto": tls.map { .string($0.protocolName) } ?? .null,
             "sslCipher": tls.map { .string($0.cipherName) } ?? .null, "properties": .map(properties),
             "sslSsf": .int(tls == nil ? 0 : 128), "ssl": .bool(tls != nil), "opened": .bool(openedAt > 0),
             "active": .bool(!(effectiveRole == .edge && settings.isConnector) || endpointSession != nil),
             "adminStatus": .string("enabled"), "operStatus": .string("up"),
-            "uptimeSeconds": .int(Int32(clamping: (now - openedAt) / 1000)), "enableProtocolTrace": .bool(false),
+            "uptimeSeconds": .int(Int32(clamping: (now - openedAt) / 1000)),
+            "lastDlvSeconds": lastDeliveryAt > 0 ? .int(Int32(clamping: (now - lastDeliveryAt) / 1000)) : .null,
+            "enableProtocolTrace": .bool(false),
             "tlsOrdinal": .int(Int32(clamping: settings.tls?.profile.ordinal ?? 0)),
             "groupCorrelationId": (settings.groupCorrelator ?? property(WireNames.correlator)?.stringValue).map {
                 .string($0)
@@ -66,17 +69,17 @@ extension AMQPConnection {
         ]
     }
 
-    fileprivate func linkRows() -> [ManagementRow] {
+    fileprivate func linkRows(now: Int64) -> [ManagementRow] {
         sessions.compactMap { $0 }.flatMap { session in
             session.localLinks.values.sorted { $0.localHandle < $1.localHandle }.map { link in
-                link.row(connection: self)
+                link.row(connection: self, now: now)
             }
         }
     }
 }
 
 extension Link {
-    fileprivate func row(connection: AMQPConnection) -> ManagementRow {
+    fileprivate func row(connection: AMQPConnection, now: Int64) -> ManagementRow {
         func count(_ value: Int) -> AMQPValue { Int32(exactly: value).map { .int($0) } ?? .long(Int64(value)) }
         let type: String
         var address: AMQPValue = .null
@@ -112,13 +115,14 @@ extension Link {
             "operStatus": .string(machine.state == .attached ? "up" : "down"),
             "ingressHistogram": .null, "undeliveredCount": count(waiting.count), "unsettledCount": count(unsettled),
             "deliveryCount": count(statistics.deliveries), "presettledCount": count(statistics.presettled),
-            "droppedPresettledCount": count(0), "acceptedCount": count(statistics.accepted),
+            "droppedPresettledCount": count(statistics.droppedPresettled), "acceptedCount": count(statistics.accepted),
             "rejectedCount": count(statistics.rejected), "releasedCount": count(statistics.released),
-            "modifiedCount": count(statistics.modified), "deliveriesDelayed1Sec": count(0),
-            "deliveriesDelayed10Sec": count(0),
-            "deliveriesStuck": count(0), "openMovedStreams": count(0), "priority": count(priority),
-            "settleRate": count(0),
-            "creditAvailable": count(Int(machine.credit)), "zeroCreditSeconds": count(0),
+            "modifiedCount": count(statistics.modified), "deliveriesDelayed1Sec": count(statistics.delayed1),
+            "deliveriesDelayed10Sec": count(statistics.delayed10), "deliveriesStuck": count(statistics.stuck),
+            "openMovedStreams": count(0), "priority": count(priority), "settleRate": count(statistics.settleRate),
+            "creditAvailable": count(Int(machine.credit)),
+            "zeroCreditSeconds": count(
+                statistics.withoutCreditSince > 0 ? Int((now - statistics.withoutCreditSince) / 1000) : 0),
         ]
     }
 }
@@ -194,6 +198,7 @@ extension Core {
     }
 
     private func nodeRows() -> [ManagementRow] {
+        guard routerEntity[string: "mode"] == "interior" else { return [] }
         func int(_ value: Int64) -> AMQPValue { Int32(exactly: value).map { .int($0) } ?? .long(value) }
         func node(_ id: String, _ index: Int, _ version: Int, _ instance: Int64, _ peers: [String]) -> [String:
             AMQPValue]
@@ -210,7 +215,7 @@ extension Core {
         own["nextHop"] = .string("(self)")
         own["validOrigins"] = .list([])
         own["cost"] = .int(0)
-        own["lastTopoChange"] = int(lastTopologyChange / 1000)
+        own["lastTopoChange"] = int(topologyChangedAt)
         let remotes = routing.routes.map { entry -> ManagementRow in
             var row = node(entry.id, entry.maskBit, entry.protocolVersion, entry.instance, Array(entry.peers.keys))
             row["nextHop"] = entry.nextHopID.map { .string($0) } ?? .null
@@ -231,6 +236,7 @@ extension Core {
         }
         return sorted.map { entry in
             let record = addresses[entry.key]
+            let counts = entry.traffic.counts
             return [
                 "name": .string(entry.key), "identity": .string(entry.key), "key": .string(entry.key),
                 "type": .string("io.skupper.router.router.address"), "distribution": .string(entry.treatment.name),
@@ -238,10 +244,13 @@ extension Core {
                 "subscriberCount": int(entry.connectors.count + entry.consumers.count),
                 "remoteCount": int(entry.remotes.count),
                 "containerCount": int(0), "remoteHostRouters": .list(entry.remotes.map { .string($0.route.id) }),
-                "deliveriesIngress": int(0), "deliveriesEgress": int(entry.connectors.reduce(0) { $0 + $1.load.total }),
-                "deliveriesTransit": int(0), "deliveriesToContainer": int(0), "deliveriesFromContainer": int(0),
+                "deliveriesIngress": int(counts.ingress), "deliveriesEgress": int(counts.egress),
+                "deliveriesTransit": int(counts.transit), "deliveriesToContainer": int(counts.toContainer),
+                "deliveriesFromContainer": int(counts.fromContainer), "deliveriesEgressRouteContainer": int(0),
+                "deliveriesIngressRouteContainer": int(0), "deliveriesEgressInterNetwork": int(0),
+                "deliveriesIngressInterNetwork": int(0),
                 "transitOutstanding": .list(entry.remotes.map { int($0.load.value) }), "trackedDeliveries": int(0),
-                "priority": int(4), "deliveriesRedirectedToFallback": int(0),
+                "priority": int(entry.priority ?? -1), "deliveriesRedirectedToFallback": int(0),
                 "watch": .bool(record == nil || isWatched(entry.key)),
             ]
         }
@@ -254,16 +263,26 @@ extension Core {
             "name": .string("routerMetrics"), "identity": .string("1"),
             "type": .string("io.skupper.router.routerMetrics"),
             "id": .string(routerID), "version": .string(RouterVersion.text), "addrCount": long(current.addresses.count),
-            "nodeCount": long(routing.routes.count + 1), "linkCount": long(linkKeys.count), "autoLinkCount": long(0),
+            "nodeCount": long(routing.routes.count), "linkCount": long(totals.links),
+            "autoLinkCount": long(otherEntities.count { $0.type == "router.config.autoLink" }),
             "connectionCount": long(connections.count), "deliveriesIngress": long(totals.ingress),
             "deliveriesEgress": long(totals.egress), "deliveriesTransit": long(totals.transit),
-            "releasedDeliveries": long(totals.released), "rejectedDeliveries": long(totals.rejected),
+            "acceptedDeliveries": long(totals.accepted), "releasedDeliveries": long(totals.released),
+            "rejectedDeliveries": long(totals.rejected), "modifiedDeliveries": long(totals.modified),
+            "presettledDeliveries": long(totals.presettled),
+            "droppedPresettledDeliveries": long(totals.droppedPresettled),
+            "deliveriesDelayed1Sec": long(totals.delayed1), "deliveriesDelayed10Sec": long(totals.delayed10),
+            "deliveriesStuck": long(totals.stuck), "linksBlocked": long(totals.blockedLinks),
+            "deliveriesIngressRouteContainer": long(0), "deliveriesEgressRouteContainer": long(0),
+            "deliveriesIngressInterNetwork": long(0), "deliveriesEgressInterNetwork": long(0),
+            "deliveriesRedirectedToFallback": long(0),
             "uptimeSeconds": long(Int(time(nil)) - Int(startedSeconds)),
             "residentMemoryUsage": long(ProcessMemory.residentOctets),
             "memoryUsage": long(ProcessMemory.virtualOctets),
             "connectionCounters": .map([
                 MapEntry(key: .string("amqp"), value: long(connections.count)),
                 MapEntry(key: .string("tcp"), value: long(totals.streamsOpened - totals.streamsClosed)),
+                MapEntry(key: .string("http1"), value: long(0)), MapEntry(key: .string("http2"), value: long(0)),
             ]),
         ]
     }

@@ -35,17 +35,7 @@ enum ProcessMemory {
 extension Core {
     /// Sums over the loops, as last collected.
     var totalCounters: Worker.Counters {
-        lastCounters.values.reduce(into: Worker.Counters()) { total, part in
-            total.octetsIn += part.octetsIn
-            total.octetsOut += part.octetsOut
-            total.streamsOpened += part.streamsOpened
-            total.streamsClosed += part.streamsClosed
-            total.ingress += part.ingress
-            total.egress += part.egress
-            total.transit += part.transit
-            total.released += part.released
-            total.rejected += part.rejected
-        }
+        lastCounters.values.reduce(into: Worker.Counters()) { $0.add($1) }
     }
 
     /// Asks every loop for its counters; `done` runs on the control thread when all have answered.
@@ -53,6 +43,7 @@ extension Core {
         let shared = SharedCount(left: workers.count)
         for worker in workers {
             worker.post {
+                worker.countLinks()
                 let counters = worker.counters
                 let index = worker.index
                 worker.core.post { [core = worker.core] in
@@ -69,18 +60,23 @@ extension Core {
         let open = totals.streamsOpened - totals.streamsClosed
         let rows: [(String, String, Int)] = [
             ("qdr_connections_total", "gauge", connections.count + open),
-            ("qdr_links_total", "gauge", linkKeys.count),
+            ("qdr_links_total", "gauge", totals.links),
             ("qdr_addresses_total", "gauge", current.addresses.count),
             ("qdr_routers_total", "gauge", routing.routes.count + 1),
-            ("qdr_presettled_deliveries_total", "counter", 0),
-            ("qdr_dropped_presettled_deliveries_total", "counter", 0),
-            ("qdr_accepted_deliveries_total", "counter", totals.streamsClosed),
+            ("qdr_presettled_deliveries_total", "counter", totals.presettled),
+            ("qdr_dropped_presettled_deliveries_total", "counter", totals.droppedPresettled),
+            ("qdr_accepted_deliveries_total", "counter", totals.accepted),
             ("qdr_released_deliveries_total", "counter", totals.released),
             ("qdr_rejected_deliveries_total", "counter", totals.rejected),
-            ("qdr_modified_deliveries_total", "counter", 0),
+            ("qdr_modified_deliveries_total", "counter", totals.modified),
             ("qdr_deliveries_ingress_total", "counter", totals.ingress),
             ("qdr_deliveries_egress_total", "counter", totals.egress),
             ("qdr_deliveries_transit_total", "counter", totals.transit),
+            ("qdr_deliveries_delayed_1sec_total", "counter", totals.delayed1),
+            ("qdr_deliveries_delayed_10sec_total", "counter", totals.delayed10),
+            ("qdr_deliveries_stuck_total", "gauge", totals.stuck),
+            ("qdr_links_blocked_total", "gauge", totals.blockedLinks),
+            ("qdr_last_topology_change_timestamp", "gauge", Int(topologyChangedAt)),
             ("qdr_router_vmsize_bytes", "gauge", ProcessMemory.virtualOctets),
             ("qdr_router_rss_bytes", "gauge", ProcessMemory.residentOctets),
             ("qdr_tcp_service_connections", "gauge", open),

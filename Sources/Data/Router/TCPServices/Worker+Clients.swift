@@ -65,7 +65,10 @@ extension Worker {
         switch ConsumerChoice.pick(entry, origin: nil, turn: nextTurn()) {
         case .inProcess, .nowhere: return nil
         case .consumer(let consumer) where !consumer.isRouter: return nil
-        case let choice: return (address, choice)
+        case let choice:
+            entry.traffic.countIngress()
+            if case .remote = choice { entry.traffic.countTransit() } else { entry.traffic.countEgress() }
+            return (address, choice)
         }
     }
 

@@ -1,0 +1,161 @@
+import AMQPCodec
+
+/// Counters of one link, shown by management.
+struct LinkStatistics {
+    var deliveries = 0
+    var accepted = 0
+    var rejected = 0
+    var released = 0
+    var modified = 0
+    var presettled = 0
+    var droppedPresettled = 0
+    /// Settled after more than 1 s, and of more than 10 s.
+    var delayed1 = 0
+    var delayed10 = 0
+    /// Found unsettled after 10 s by a scan.
+    var stuck = 0
+    /// Settled deliveries in a second, over the last scan's interval.
+    var settleRate = 0
+    /// When a scan first found the link without credit; 0 while it has some.
+    var withoutCreditSince: Int64 = 0
+    private var settled = 0
+    private var settledAtScan = 0
+
+    mutating func count(_ state: DeliveryState?) {
+        settled += 1
+        switch state {
+        case .accepted: accepted += 1
+        case .rejected: rejected += 1
+        case .released: released += 1
+        case .modified: modified += 1
+        default: break
+        }
+    }
+
+    /// A presettled delivery came or went.
+    mutating func countPresettled() {
+        settled += 1
+        presettled += 1
+    }
+
+    /// Once in an interval.
+    mutating func scan(hasCredit: Bool, now: Int64, intervalMilliseconds: Int64) {
+        let count = settled - settledAtScan
+        settledAtScan = settled
+        settleRate = count * 1000 / Int(intervalMilliseconds)
+        if hasCredit {
+            withoutCreditSince = 0
+        } else if withoutCreditSince == 0 {
+            withoutCreditSince = now
+        }
+    }
+}
+
+extension Link {
+    /// Milliseconds between two scans of a loop's links.
+    static let scanInterval: Int64 = 5000
+    /// Scans of links for each scan of their unsettled deliveries.
+    static let scansPerStuckScan = 6
+    /// Age in milliseconds at which an unsettled delivery is stuck.
+    static let stuckAge: Int64 = 10_000
+
+    /// A delivery that began at `start` was settled with `state`.
+    func settled(_ state: DeliveryState?, since start: Int64) {
+        let worker = session.connection.worker
+        statistics.count(state)
+        worker.counters.count(state)
+        let age = worker.now - start
+        guard age > 1000 else { return }
+        if age > 10_000 {
+            statistics.delayed10 += 1
+            worker.counters.delayed10 += 1
+        } else {
+            statistics.delayed1 += 1
+            worker.counters.delayed1 += 1
+        }
+    }
+
+    /// A delivery that began settled.
+    func countPresettled() {
+        statistics.countPresettled()
+        session.connection.worker.counters.presettled += 1
+    }
+
+    /// Blocked: a sending link whose peer has given no credit for 10 s.
+    func isBlocked(now: Int64) -> Bool {
+        statistics.withoutCreditSince > 0 && now - statistics.withoutCreditSince >= Link.stuckAge
+    }
+}
+
+extension Worker.Counters {
+    mutating func count(_ state: DeliveryState?) {
+        switch state {
+        case .accepted: accepted += 1
+        case .rejected: rejected += 1
+        case .released: released += 1
+        case .modified: modified += 1
+        default: break
+        }
+    }
+
+    mutating func add(_ part: Worker.Counters) {
+        octetsIn += part.octetsIn
+        octetsOut += part.octetsOut
+        streamsOpened += part.streamsOpened
+        streamsClosed += part.streamsClosed
+        ingress += part.ingress
+        egress += part.egress
+        transit += part.transit
+        accepted += part.accepted
+        released += part.released
+        rejected += part.rejected
+        modified += part.modified
+        presettled += part.presettled
+        droppedPresettled += part.droppedPresettled
+        delayed1 += part.delayed1
+        delayed10 += part.delayed10
+        stuck += part.stuck
+        blockedLinks += part.blockedLinks
+        links += part.links
+    }
+}
+
+extension Worker {
+    /// Rates, links without credit and stuck deliveries: what only a look at all links can tell.
+    func scanLinks(deliveries: Bool) {
+        var blocked = 0
+        var links = 0
+        for connection in connections.values {
+            for case let session? in connection.sessions {
+                links += session.localLinks.count
+                for link in session.localLinks.values {
+                    link.statistics.scan(
+                        hasCredit: link.role == .receiver || link.machine.credit > 0, now: now,
+                        intervalMilliseconds: Link.scanInterval)
+                    if link.isBlocked(now: now) { blocked += 1 }
+                }
+                if deliveries { scanDeliveries(session) }
+            }
+        }
+        counters.blockedLinks = blocked
+        counters.links = links
+    }
+
+    /// The number of links now.
+    func countLinks() {
+        counters.links = connections.values.reduce(0) { total, connection in
+            total + connection.sessions.reduce(0) { $0 + ($1?.localLinks.count ?? 0) }
+        }
+    }
+
+    private func scanDeliveries(_ session: Session) {
+        for delivery in session.incoming.values where delivery.becameStuck(now: now) {
+            delivery.link.statistics.stuck += 1
+            counters.stuck += 1
+        }
+        for delivery in session.outgoing.values where delivery.becameStuck(now: now) {
+            delivery.link?.statistics.stuck += 1
+            counters.stuck += 1
+        }
+    }
+}

@@ -1,0 +1,29 @@
+import Synchronization
+
+/// Deliveries of one address since it exists, over all loops. Each is counted once, when its way is chosen.
+final class AddressTraffic: Sendable {
+    /// From producers attached here.
+    private let ingress = Atomic<Int>(0)
+    /// To consumers attached here.
+    private let egress = Atomic<Int>(0)
+    /// On to other routers.
+    private let transit = Atomic<Int>(0)
+    /// To the router itself.
+    private let toContainer = Atomic<Int>(0)
+    /// From the router itself.
+    private let fromContainer = Atomic<Int>(0)
+
+    func countIngress() { ingress.wrappingAdd(1, ordering: .relaxed) }
+    func countEgress() { egress.wrappingAdd(1, ordering: .relaxed) }
+    func countTransit() { transit.wrappingAdd(1, ordering: .relaxed) }
+    func countToContainer() { toContainer.wrappingAdd(1, ordering: .relaxed) }
+    func countFromContainer() { fromContainer.wrappingAdd(1, ordering: .relaxed) }
+
+    /// The five counts as they are now.
+    var counts: (ingress: Int, egress: Int, transit: Int, toContainer: Int, fromContainer: Int) {
+        (
+            ingress.load(ordering: .relaxed), egress.load(ordering: .relaxed), transit.load(ordering: .relaxed),
+            toContainer.load(ordering: .relaxed), fromContainer.load(ordering: .relaxed)
+        )
+    }
+}
