@@ -67,7 +67,7 @@ let package = Package(
                 "SiteModel", "SiteTrust", "SiteReconciler", "ControlIO", "ManagementClient", "HTTPServer",
                 "RouterConfig", "Threading",
             ]),
-        module("KubernetesAPI", in: "Control", ["ControlIO", "SiteModel", "CLibcurl"]),
+        module("KubernetesAPI", in: "Control", ["ControlIO", "SiteModel", "Threading", "CLibcurl"]),
         // Programs: parse, assemble, run
         program("skupper-router", ["Router", "RouterConfig"]),
         program("skupper-controller", ["LocalPlatform"]),
@@ -75,6 +75,9 @@ let package = Package(
             "skupper", ["LocalPlatform", "SiteModel", "SiteTrust", "ControlIO", "KubernetesAPI", "Threading"]),
         // Tests
         .target(name: "TestKit", path: "Tests/Support/TestKit"),
+        .executableTarget(
+            name: "cluster-probe", dependencies: ["KubernetesAPI", "ControlIO", "Threading"],
+            path: "Tests/Support/ClusterProbe"),
         tests("AMQPCodecTests", ["AMQPCodec", "TestKit"], fixtures: ["Fixtures"]),
         tests("AMQPEndpointsTests", ["AMQPEndpoints", "AMQPCodec", "TestKit"]),
         tests("LinkStateRoutingTests", ["LinkStateRouting", "AMQPCodec", "TestKit"]),

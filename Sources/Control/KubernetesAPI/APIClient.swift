@@ -26,6 +26,8 @@ package struct APIRequest: Sendable {
     package var answerLimit = 4 << 20
     /// The longest that the whole exchange may take, milliseconds.
     package var timeoutMilliseconds = 30_000
+    /// How often the request is sent when the server is too busy for it and says for how long to wait.
+    package var attempts = 4
 
     package init(_ method: Method, _ path: [String]) {
         self.method = method
@@ -69,7 +71,7 @@ package final class APIClient {
 
     /// Sends a request and gives the octets of the answer.
     package func send(_ request: APIRequest) throws(APIFault) -> [UInt8] {
-        var busy = 0
+        var busy = 1
         var renewed = false
         while true {
             let answer = try exchange(request)
@@ -80,7 +82,8 @@ package final class APIClient {
                 printed = nil
                 continue
             }
-            guard answer.status == 429 || answer.status == 503, answer.retryAfter > 0, busy < 3 else { throw fault }
+            guard answer.status == 429 || answer.status == 503, answer.retryAfter > 0, busy < request.attempts
+            else { throw fault }
             busy += 1
             sleep(UInt32(min(answer.retryAfter, 5)))
         }
@@ -93,57 +96,43 @@ package final class APIClient {
     }
 
     private static func fault(_ answer: Answer) -> APIFault {
-        let text = String(decoding: answer.bytes.prefix(64 << 10), as: UTF8.self)
-        guard let status = try? JSON.parse(text), status["kind"]?.stringValue == "Status" else {
+        fault(status: answer.status, bytes: answer.bytes, retryAfter: answer.retryAfter)
+    }
+
+    /// What an answer other than success says.
+    static func fault(status: Int, bytes: [UInt8], retryAfter: Int) -> APIFault {
+        let text = String(decoding: bytes.prefix(64 << 10), as: UTF8.self)
+        guard let content = try? JSON.parse(text), content["kind"]?.stringValue == "Status" else {
             let line = text.prefix(200).split(separator: "\n").first.map(String.init) ?? ""
-            return .answer(
-                status: answer.status, reason: "", message: line, retryAfterSeconds: answer.retryAfter)
+            return .answer(status: status, reason: "", message: line, retryAfterSeconds: retryAfter)
         }
         return .answer(
-            status: answer.status, reason: status["reason"]?.stringValue ?? "",
-            message: status["message"]?.stringValue ?? "", retryAfterSeconds: answer.retryAfter)
+            status: status, reason: content["reason"]?.stringValue ?? "",
+            message: content["message"]?.stringValue ?? "", retryAfterSeconds: retryAfter)
+    }
+
+    /// Makes the next request fetch credentials anew where a program gives them; false when none does.
+    func renewCredentials() -> Bool {
+        guard case .plugin = access.credentials, printed != nil else { return false }
+        printed = nil
+        return true
     }
 
     // MARK: One exchange
 
     private func exchange(_ request: APIRequest) throws(APIFault) -> Answer {
-        let headers = try headerList(request)
-        defer { curl_slist_free_all(headers) }
         // Keeps the connection, forgets everything else.
         curl_easy_reset(handle)
-        let target = target(of: request)
-        _ = ccurl_setopt_string(handle, CURLOPT_URL, target.url)
-        let connectTo = target.connectTo.map { curl_slist_append(nil, $0) } ?? nil
-        defer { curl_slist_free_all(connectTo) }
-        if let connectTo { _ = ccurl_setopt_pointer(handle, CURLOPT_CONNECT_TO, connectTo) }
-        if let proxy = access.proxy { _ = ccurl_setopt_string(handle, CURLOPT_PROXY, proxy) }
-        _ = ccurl_setopt_string(handle, CURLOPT_PROTOCOLS_STR, "https,http")
-        _ = ccurl_setopt_long(handle, CURLOPT_NOSIGNAL, 1)
-        _ = ccurl_setopt_long(handle, CURLOPT_FOLLOWLOCATION, 0)
-        _ = ccurl_setopt_long(handle, CURLOPT_TIMEOUT_MS, max(1, request.timeoutMilliseconds))
-        _ = ccurl_setopt_long(handle, CURLOPT_CONNECTTIMEOUT_MS, max(1, min(10_000, request.timeoutMilliseconds)))
-        _ = ccurl_setopt_pointer(handle, CURLOPT_HTTPHEADER, headers)
-        setMethod(request)
-        try setTrust()
-
+        let prepared = try prepare(handle, request)
         let collector = AnswerCollector(limit: request.answerLimit)
         _ = ccurl_setopt_write(handle, receiveAnswer)
         _ = ccurl_setopt_pointer(handle, CURLOPT_WRITEDATA, Unmanaged.passUnretained(collector).toOpaque())
-        let errorText = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CURL_ERROR_SIZE))
-        errorText.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
-        defer { errorText.deallocate() }
-        _ = ccurl_setopt_pointer(handle, CURLOPT_ERRORBUFFER, errorText)
-        let code = withExtendedLifetime(collector) { curl_easy_perform(handle) }
+        let code = withExtendedLifetime((collector, prepared)) { curl_easy_perform(handle) }
         guard code == CURLE_OK else {
             if collector.isTooLarge {
                 throw .transport(.tooLarge(limitBytes: request.answerLimit), server: access.server)
             }
-            var systemError = 0
-            _ = ccurl_getinfo_long(handle, CURLINFO_OS_ERRNO, &systemError)
-            let cause = HTTPSClient.cause(
-                code, detail: String(cString: errorText), systemError: Int32(truncatingIfNeeded: systemError),
-                host: target.host, port: target.port, timeoutMilliseconds: request.timeoutMilliseconds)
-            throw .transport(cause, server: access.server)
+            throw fault(code, handle, prepared)
         }
         var answer = Answer(bytes: collector.bytes)
         _ = ccurl_getinfo_long(handle, CURLINFO_RESPONSE_CODE, &answer.status)
@@ -151,7 +140,43 @@ package final class APIClient {
         return answer
     }
 
-    private func setMethod(_ request: APIRequest) {
+    /// Says everything about a request to a fresh or reset handle, except where its answer goes.
+    ///
+    /// What it gives must live until the request is over.
+    func prepare(_ handle: UnsafeMutableRawPointer, _ request: APIRequest) throws(APIFault) -> PreparedRequest {
+        let target = target(of: request)
+        let prepared = PreparedRequest(
+            host: target.host, port: target.port, timeoutMilliseconds: request.timeoutMilliseconds)
+        prepared.headers = try headerList(request)
+        _ = ccurl_setopt_string(handle, CURLOPT_URL, target.url)
+        if let connectTo = target.connectTo {
+            prepared.connectTo = curl_slist_append(nil, connectTo)
+            _ = ccurl_setopt_pointer(handle, CURLOPT_CONNECT_TO, prepared.connectTo)
+        }
+        if let proxy = access.proxy { _ = ccurl_setopt_string(handle, CURLOPT_PROXY, proxy) }
+        _ = ccurl_setopt_string(handle, CURLOPT_PROTOCOLS_STR, "https,http")
+        _ = ccurl_setopt_long(handle, CURLOPT_NOSIGNAL, 1)
+        _ = ccurl_setopt_long(handle, CURLOPT_FOLLOWLOCATION, 0)
+        _ = ccurl_setopt_long(handle, CURLOPT_TIMEOUT_MS, max(1, request.timeoutMilliseconds))
+        _ = ccurl_setopt_long(handle, CURLOPT_CONNECTTIMEOUT_MS, max(1, min(10_000, request.timeoutMilliseconds)))
+        _ = ccurl_setopt_pointer(handle, CURLOPT_HTTPHEADER, prepared.headers)
+        _ = ccurl_setopt_pointer(handle, CURLOPT_ERRORBUFFER, prepared.errorText)
+        setMethod(handle, request)
+        try setTrust(handle)
+        return prepared
+    }
+
+    /// Why a request that ended with this code got no answer.
+    func fault(_ code: CURLcode, _ handle: UnsafeMutableRawPointer, _ prepared: PreparedRequest) -> APIFault {
+        var systemError = 0
+        _ = ccurl_getinfo_long(handle, CURLINFO_OS_ERRNO, &systemError)
+        let cause = HTTPSClient.cause(
+            code, detail: String(cString: prepared.errorText), systemError: Int32(truncatingIfNeeded: systemError),
+            host: prepared.host, port: prepared.port, timeoutMilliseconds: prepared.timeoutMilliseconds)
+        return .transport(cause, server: access.server)
+    }
+
+    private func setMethod(_ handle: UnsafeMutableRawPointer, _ request: APIRequest) {
         if let body = request.body {
             var content = Array(JSON.emit(body, pretty: false).utf8)
             _ = ccurl_setopt_long(handle, CURLOPT_POST, 1)
@@ -165,7 +190,7 @@ package final class APIClient {
         }
     }
 
-    private func setTrust() throws(APIFault) {
+    private func setTrust(_ handle: UnsafeMutableRawPointer) throws(APIFault) {
         _ = ccurl_setopt_long(handle, CURLOPT_SSL_VERIFYPEER, access.skipsVerification ? 0 : 1)
         _ = ccurl_setopt_long(handle, CURLOPT_SSL_VERIFYHOST, access.skipsVerification ? 0 : 2)
         _ = ccurl_setopt_long(handle, CURLOPT_SSLVERSION, Int(CURL_SSLVERSION_TLSv1_2))
@@ -175,7 +200,7 @@ package final class APIClient {
             }
             // The library's built-in folder of public CAs would be trusted beside ours.
             _ = ccurl_setopt_pointer(handle, CURLOPT_CAPATH, nil)
-            blob(CURLOPT_CAINFO_BLOB, authority)
+            blob(handle, CURLOPT_CAINFO_BLOB, authority)
         }
         let certificate = printed?.certificatePEM ?? access.clientCertificatePEM
         let key = printed?.keyPEM ?? access.clientKeyPEM
@@ -185,11 +210,11 @@ package final class APIClient {
         }
         _ = ccurl_setopt_string(handle, CURLOPT_SSLCERTTYPE, "PEM")
         _ = ccurl_setopt_string(handle, CURLOPT_SSLKEYTYPE, "PEM")
-        blob(CURLOPT_SSLCERT_BLOB, certificate)
-        blob(CURLOPT_SSLKEY_BLOB, key)
+        blob(handle, CURLOPT_SSLCERT_BLOB, certificate)
+        blob(handle, CURLOPT_SSLKEY_BLOB, key)
     }
 
-    private func blob(_ option: CURLoption, _ text: String) {
+    private func blob(_ handle: UnsafeMutableRawPointer, _ option: CURLoption, _ text: String) {
         var bytes = Array(text.utf8)
         let count = bytes.count
         _ = bytes.withUnsafeMutableBytes { ccurl_setopt_blob(handle, option, $0.baseAddress, count) }
@@ -276,6 +301,30 @@ package final class APIClient {
             }
         }
         return result
+    }
+}
+
+/// What libcurl keeps pointers to while a request goes on, and what its errors are about.
+final class PreparedRequest {
+    let host: String
+    let port: Int
+    let timeoutMilliseconds: Int
+    fileprivate(set) var headers: UnsafeMutablePointer<curl_slist>?
+    fileprivate(set) var connectTo: UnsafeMutablePointer<curl_slist>?
+    let errorText: UnsafeMutablePointer<CChar>
+
+    init(host: String, port: Int, timeoutMilliseconds: Int) {
+        self.host = host
+        self.port = port
+        self.timeoutMilliseconds = timeoutMilliseconds
+        errorText = .allocate(capacity: Int(CURL_ERROR_SIZE))
+        errorText.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
+    }
+
+    deinit {
+        curl_slist_free_all(headers)
+        curl_slist_free_all(connectTo)
+        errorText.deallocate()
     }
 }
 
