@@ -21,10 +21,14 @@ final class ClusterProbe {
 
     /// Writes one line, from any thread.
     static func say(_ line: Document) {
-        let text = JSON.emit(line, pretty: false)
+        // Not through stdio: flushing it waits for the thread that reads commands.
+        var bytes = Array(JSON.emit(line, pretty: false).utf8) + [UInt8(ascii: "\n")]
         output.withLock { _ in
-            print(text)
-            fflush(nil)
+            while !bytes.isEmpty {
+                let count = write(1, bytes, bytes.count)
+                guard count > 0 else { return }
+                bytes.removeFirst(count)
+            }
         }
     }
 
