@@ -108,6 +108,12 @@ extension AMQPConnection {
         remoteOpen?.properties.first { $0.key.stringValue == name }?.value
     }
 
+    /// Generation that the connector's side gave this connection's group.
+    var groupOrdinal: Int {
+        if settings.isConnector { return settings.tls?.profile.ordinal ?? 0 }
+        return property(WireNames.ordinal)?.uintValue.map { Int(clamping: $0) } ?? 0
+    }
+
     private func makeInfo(_ open: Open) -> ConnectionInfo {
         // Only an AMQP int counts as a cost, as skupper-router reads it.
         var cost = settings.cost
@@ -119,6 +125,7 @@ extension AMQPConnection {
                 ? settings.groupCorrelator : property(WireNames.correlator)?.stringValue,
             peerTrunking: open.offeredCapabilities.contains(WireNames.trunking), user: tls?.peerSubject,
             mechanism: mechanism, tlsProtocol: tls?.protocolName, tlsCipher: tls?.cipherName,
+            tlsOrdinal: settings.tls?.profile.ordinal ?? 0, groupOrdinal: groupOrdinal,
             properties: open.properties.compactMap { entry in
                 guard let key = entry.key.stringValue else { return nil }
                 return (key, entry.value.stringValue ?? entry.value.intValue.map(String.init) ?? "")

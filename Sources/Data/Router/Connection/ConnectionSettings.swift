@@ -63,6 +63,10 @@ struct ConnectionInfo: Sendable {
     var mechanism: String
     var tlsProtocol: String?
     var tlsCipher: String?
+    /// Generation of the certificate files that this side used.
+    var tlsOrdinal: Int
+    /// Generation that the connector's side gave the connections of one correlator.
+    var groupOrdinal: Int
     var properties: [(key: String, value: String)]
     var openedMilliseconds: Int64
 }

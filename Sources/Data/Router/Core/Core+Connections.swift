@@ -83,7 +83,10 @@ extension Core {
 
     func controlLinksUp(_ ref: ConnectionRef) {
         guard var state = connections[ref], state.slot == nil else { return }
-        if let correlator = state.info.groupCorrelator { retireOlder(than: ref, correlator: correlator) }
+        if let correlator = state.info.groupCorrelator {
+            if adoptSlot(ref, correlator: correlator) { return }
+            retireOlder(than: ref, correlator: correlator)
+        }
         guard let slot = (0..<Core.slotMaximum).first(where: { slots[$0] == nil }) else {
             Log.write(.core, .error, "[C\(ref.id)] more than \(Core.slotMaximum) neighbours; the connection is closed")
             return closeConnection(ref, reason: "no free neighbour slot")
@@ -93,6 +96,62 @@ extension Core {
         slots[slot] = ref
         perform(routing.handle(.neighbourConnected(slot: slot, cost: state.info.cost), now: now))
         tablesChanged()
+    }
+
+    /// A connection with newer certificates takes over from the one that is up, without the neighbour being lost: new
+    /// streams use it, those that are open stay on the older connections until their certificates are retired.
+    private func adoptSlot(_ ref: ConnectionRef, correlator: String) -> Bool {
+        guard let state = connections[ref],
+            let (other, older) = connections.first(where: {
+                $0.key != ref && $0.value.slot != nil && $0.value.info.groupCorrelator == correlator
+            }), let slot = older.slot
+        else { return false }
+        guard state.info.groupOrdinal > older.info.groupOrdinal else { return false }
+        Log.write(
+            .core, .info,
+            "[C\(ref.id)] takes over from [C\(other.id)] with newer certificates (ordinal "
+                + "\(state.info.groupOrdinal) after \(older.info.groupOrdinal))")
+        connections[other]?.slot = nil
+        connections[ref]?.slot = slot
+        slots[slot] = ref
+        if state.info.cost != older.info.cost {
+            perform(routing.handle(.costChanged(slot: slot, cost: state.info.cost), now: now))
+        }
+        tablesChanged()
+        return true
+    }
+
+    /// The sslProfile of these connectors has newer certificates: a further set of connections is dialled. The old set
+    /// is not dialled again when it fails.
+    func dialNewGeneration(_ name: String) {
+        var unopened: [ConnectionRef] = []
+        let open = connections
+        let now = now
+        updateConnector(name) { state in
+            for index in state.dialers.indices {
+                if let current = state.dialers[index].current, open[current] == nil { unopened.append(current) }
+                state.dialers[index].current = nil
+                state.dialers[index].failures = 0
+                state.dialers[index].nextAttempt = now
+            }
+        }
+        for ref in unopened { closeConnection(ref, reason: "newer certificates") }
+        dialDue(now: now)
+    }
+
+    /// Closes connections with certificates older than what the profile still allows.
+    func closeExpired(profile: String, oldest: Int) {
+        for (ref, state) in connections where state.info.tlsOrdinal < oldest {
+            let entity =
+                state.info.isConnector
+                ? amqpConnectors[state.info.entity]?.entity : amqpListeners[state.info.entity]?.entity
+            guard entity?[string: "sslProfile"] == profile else { continue }
+            Log.write(
+                .core, .info,
+                "[C\(ref.id)] closed: its certificates (ordinal \(state.info.tlsOrdinal)) are older than sslProfile "
+                    + "\(profile) allows (oldestValidOrdinal \(oldest))")
+            closeConnection(ref, reason: "certificates older than oldestValidOrdinal \(oldest)")
+        }
     }
 
     /// A connector has one control connection at a time: an older one of the same group is dead or being replaced.

@@ -78,10 +78,9 @@ extension Core {
             deleteListener(name)
         case "connector":
             guard let state = amqpConnectors.removeValue(forKey: name) else { return }
-            for dialer in state.dialers {
-                if let ref = dialer.current {
-                    closeConnection(ref, reason: "connector \(name) was deleted", orderly: true)
-                }
+            let older = connections.filter { $0.value.info.isConnector && $0.value.info.entity == name }.map(\.key)
+            for ref in Set(state.dialers.compactMap(\.current) + older) {
+                closeConnection(ref, reason: "connector \(name) was deleted", orderly: true)
             }
         case "tcpListener":
             if let address = listenerAddresses(of: name).first {
@@ -114,7 +113,7 @@ extension Core {
         case "sslProfile":
             sslProfiles[entity.name] = entity
             do throws(EntityFailure) {
-                try reloadProfile(entity)
+                try reloadProfile(entity, old: old)
             } catch {
                 sslProfiles[entity.name] = old
                 throw error
@@ -180,7 +179,7 @@ extension Core {
     }
 
     /// Files may have changed: new connections use them; connections older than oldestValidOrdinal are closed.
-    private func reloadProfile(_ profile: Entity) throws(EntityFailure) {
+    private func reloadProfile(_ profile: Entity, old: Entity) throws(EntityFailure) {
         for state in amqpListeners.values where state.entity[string: "sslProfile"] == profile.name && state.http == nil
         {
             let settings = try listenerSettings(state.entity)
@@ -193,6 +192,12 @@ extension Core {
             updateConnector(name) { $0.settings.tls = context }
         }
         try reloadServices(profile.name)
+        if (profile.integer("ordinal") ?? 0) > (old.integer("ordinal") ?? 0) {
+            for (name, state) in amqpConnectors where state.entity[string: "sslProfile"] == profile.name {
+                dialNewGeneration(name)
+            }
+        }
+        closeExpired(profile: profile.name, oldest: profile.integer("oldestValidOrdinal") ?? 0)
     }
 
     // MARK: AMQP listeners and connectors

@@ -33,7 +33,7 @@ extension Core {
         guard isEdge else { return }
         let candidates = connections.values.filter { $0.info.role == .edge && $0.info.isConnector }.map(\.info)
         let best = candidates.max { one, other in
-            let ordinals = (tlsOrdinal(one), tlsOrdinal(other))
+            let ordinals = (one.tlsOrdinal, other.tlsOrdinal)
             if ordinals.0 != ordinals.1 { return ordinals.0 < ordinals.1 }
             if one.ref == uplink.connection || other.ref == uplink.connection { return other.ref == uplink.connection }
             return one.openedMilliseconds > other.openedMilliseconds
@@ -42,10 +42,6 @@ extension Core {
         leaveUplink()
         guard let best else { return Log.write(.core, .warning, "edge router: no connection to an interior router") }
         activate(best)
-    }
-
-    private func tlsOrdinal(_ info: ConnectionInfo) -> Int {
-        amqpConnectors[info.entity]?.settings.tls?.profile.ordinal ?? 0
     }
 
     private func activate(_ info: ConnectionInfo) {

@@ -222,9 +222,12 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
             guard let state = connections[control] else { continue }
             var data: [ConnectionRef] = []
             if let correlator = state.info.groupCorrelator, state.info.peerTrunking {
-                data = connections.values.filter {
+                let all = connections.values.filter {
                     $0.info.role == .interRouterData && $0.info.groupCorrelator == correlator
-                }.map(\.info.ref)
+                }
+                // New streams use the certificates of the control connection as soon as there is a way with them.
+                let newest = all.filter { $0.info.groupOrdinal == state.info.groupOrdinal }
+                data = (newest.isEmpty ? all : newest).map(\.info.ref)
             }
             data.sort { ($0.worker, $0.id) < ($1.worker, $1.id) }
             groups[slot] = NeighbourGroup(slot: slot, control: control, data: data)

@@ -63,6 +63,7 @@ extension AMQPConnection {
             "lastDlvSeconds": lastDeliveryAt > 0 ? .int(Int32(clamping: (now - lastDeliveryAt) / 1000)) : .null,
             "enableProtocolTrace": .bool(false),
             "tlsOrdinal": .int(Int32(clamping: settings.tls?.profile.ordinal ?? 0)),
+            "groupOrdinal": .int(Int32(clamping: groupOrdinal)),
             "groupCorrelationId": (settings.groupCorrelator ?? property(WireNames.correlator)?.stringValue).map {
                 .string($0)
             } ?? .null,
