@@ -1,31 +1,16 @@
 """Edge routers of one product under interior routers of the other, when SKROUTERD names a skrouterd."""
 
-import json
-import os
 import pathlib
 import sys
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "Integration"))
 
-from harness import RANDOM, MeshCase, Process, Router, Server, echo, exchange, is_refused, wait_until  # noqa: E402
-
-SKROUTERD = os.environ.get("SKROUTERD")
-OURS, THEIRS = "ours", "theirs"
+from harness import RANDOM, MeshCase, Server, echo, exchange, is_refused, wait_until  # noqa: E402
+from skrouterd_case import OURS, THEIRS, Skrouterd, needs_skrouterd  # noqa: E402
 
 
-class Skrouterd(Router):
-    """The same entities in skupper-router's own daemon."""
-
-    def start(self, wait=True):
-        self.config_path.write_text(json.dumps(self.entities, indent=1))
-        self.process = Process([SKROUTERD, "-c", self.config_path], self.folder / "router.log")
-        if wait:
-            self.wait_healthy()
-        return self
-
-
-@unittest.skipUnless(SKROUTERD, "SKROUTERD names no skrouterd: nothing was checked against it")
+@needs_skrouterd
 class MixedEdges(MeshCase):
     def make(self, product, name, **attributes):
         if product == OURS:

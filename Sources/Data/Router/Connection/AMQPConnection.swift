@@ -115,6 +115,9 @@ final class AMQPConnection: EventTarget {
         }
     }
 
+    /// Router annotations of the peer's messages count.
+    var takesAnnotations: Bool { effectiveRole.carriesAnnotations || settings.keepsIncomingAnnotations }
+
     /// Another message may wait for its turn on a link of this connection.
     func mayQueue(on link: Link) -> Bool {
         link.waiting.count < AMQPConnection.waitingMaximum && heldOctets < AMQPConnection.heldMaximum

@@ -33,6 +33,9 @@ struct ConnectionSettings: Sendable {
     var tls: TLSContext?
     /// Milliseconds until Open must have arrived.
     var handshakeTimeoutMilliseconds: Int64
+    /// Clients: router annotations that come in are taken for true, those that go out are left on.
+    var keepsIncomingAnnotations = false
+    var keepsOutgoingAnnotations = false
     /// Shared by the control and data connections of one connector.
     var groupCorrelator: String?
     /// Listener of role inter-router or edge: id of its telemetry record.

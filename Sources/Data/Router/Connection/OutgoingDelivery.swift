@@ -16,6 +16,8 @@ final class OutgoingDelivery: DeliveryEnd {
     private var queue = SlabQueue()
     private let load: LoadCounter?
     private let presettled: Bool
+    /// A message rather than a stream: small pieces wait for the end of the turn, so that most messages are one frame.
+    private let gathers: Bool
     private var isFinished = false
     private var finishedSettled = false
     private var isAborted = false
@@ -28,13 +30,17 @@ final class OutgoingDelivery: DeliveryEnd {
     /// Octets one delivery may hold here before it is given up; above every end-to-end window.
     private static let queueMaximum = ConnectionSettings.windowMaximum + (8 << 20)
 
-    init(connection: AMQPConnection, head: [UInt8], presettled: Bool, producer: DeliveryEnd?, load: LoadCounter?) {
+    /// - Parameter load: counts what is open towards the destination and has counted this delivery already.
+    init(
+        connection: AMQPConnection, head: [UInt8], presettled: Bool, producer: DeliveryEnd?, load: LoadCounter?,
+        gathers: Bool = false
+    ) {
         self.connection = connection
         self.head = head
         self.presettled = presettled
         self.producer = producer
         self.load = load
-        load?.increment()
+        self.gathers = gathers
     }
 
     /// Puts the delivery on its link, in its turn.
@@ -67,6 +73,10 @@ final class OutgoingDelivery: DeliveryEnd {
         if !headBytes.isEmpty {
             if queue.isEmpty, isFinished, !isAborted, headBytes.count + 64 < connection.peerMaxFrame {
                 return sendSingle(headBytes)
+            }
+            if gathers, queue.isEmpty, !isFinished {
+                headBytes.withUnsafeBytes { enqueue($0.baseAddress!, $0.count) }
+                return blockForTurn()
             }
             headBytes.withUnsafeBytes {
                 transmit(UnsafeMutableRawPointer(mutating: $0.baseAddress!), $0.count, headroom: false)
@@ -116,12 +126,13 @@ final class OutgoingDelivery: DeliveryEnd {
 
     override func deliver(_ bytes: UnsafeMutableRawPointer, _ count: Int, headroom: Bool) {
         if isDone { return }
-        if started, queue.isEmpty, !connection.isCongested, link!.session.machine.maySend {
+        let waits = gathers && count < OutgoingDelivery.gatheredBelow
+        if started, queue.isEmpty, !waits, !connection.isCongested, link!.session.machine.maySend {
             return transmit(bytes, count, headroom: headroom)
         }
         guard queue.count + count <= OutgoingDelivery.queueMaximum else { return overflow() }
         enqueue(bytes, count)
-        if started { block() }
+        if started { if waits { blockForTurn() } else { block() } }
     }
 
     override var isReady: Bool {
@@ -200,6 +211,15 @@ final class OutgoingDelivery: DeliveryEnd {
         guard producerWaits else { return }
         producerWaits = false
         producer?.consumerReady()
+    }
+
+    /// Octets from which a piece of a message is sent at once.
+    private static let gatheredBelow = 8192
+
+    /// Asks to be pumped at the end of this turn.
+    private func blockForTurn() {
+        block()
+        connection.worker.resumeSoon(connection)
     }
 
     /// Asks to be pumped again when there is room.

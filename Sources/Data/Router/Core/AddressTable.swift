@@ -10,8 +10,8 @@ struct AddressRecord {
     var connectors: [TCPConnectorTarget] = []
     var consumers: [LocalConsumer] = []
     var producers: Set<UInt64> = []
-    /// Open streams per remote router; kept while the address exists so that counts survive new tables.
-    var loads: [String: LoadCounter] = [:]
+    /// What is open per next hop, by slot; kept while the address exists so that counts survive new tables.
+    var loads: [Int: LoadCounter] = [:]
     let traffic = AddressTraffic()
     /// Told to other routers.
     var isAdvertised = false

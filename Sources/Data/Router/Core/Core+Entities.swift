@@ -211,6 +211,7 @@ extension Core {
             max(2, entity.integer("maxSessionFrames") ?? windowFrames), ConnectionSettings.windowMaximum / frame)
         let mechanisms = (entity[string: "saslMechanisms"] ?? "").split(separator: " ").map(String.init)
         let handshake = entity.integer("initialHandshakeTimeoutSeconds") ?? 0
+        let strip = entity[string: "stripAnnotations"] ?? "both"
         return ConnectionSettings(
             role: role, entity: entity.name, isConnector: isConnector, host: entity[string: "host"] ?? "",
             port: entity[string: "port"] ?? "", cost: entity.integer("cost") ?? 1, maxFrameSize: frame,
@@ -220,8 +221,10 @@ extension Core {
             authenticatePeer: entity.boolean("authenticatePeer") ?? false,
             requireTLS: entity.boolean("requireSsl") == true || entity.boolean("requireEncryption") == true,
             verifyHostname: entity.boolean("verifyHostname") ?? true, tls: try context(entity, server: !isConnector),
-            handshakeTimeoutMilliseconds: handshake > 0 ? Int64(handshake) * 1000 : 10_000, groupCorrelator: nil,
-            accessID: nil, channelMax: channelMax(entity.integer("maxSessions") ?? 0),
+            handshakeTimeoutMilliseconds: handshake > 0 ? Int64(handshake) * 1000 : 10_000,
+            keepsIncomingAnnotations: strip == "no" || strip == "out",
+            keepsOutgoingAnnotations: strip == "no" || strip == "in",
+            groupCorrelator: nil, accessID: nil, channelMax: channelMax(entity.integer("maxSessions") ?? 0),
             openProperties: openProperties(entity))
     }
 

@@ -200,8 +200,8 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
         var consumers: [RemoteConsumer] = []
         for (entry, _) in remotes {
             guard let route = routes[entry.id] else { continue }
-            let load = record.loads[entry.id] ?? LoadCounter()
-            record.loads[entry.id] = load
+            let load = record.loads[route.slot] ?? LoadCounter()
+            record.loads[route.slot] = load
             consumers.append(RemoteConsumer(route: route, load: load))
         }
         if record.localConsumerCount == 0, !record.inProcess, remotes.isEmpty, record.producers.isEmpty {
@@ -267,14 +267,16 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
         return AddressRecord(key: key, treatment: rule?.treatment ?? fallback, priority: rule?.priority)
     }
 
-    func consumerAttached(key: String, connection: ConnectionRef, link: UInt64) {
+    func consumerAttached(key: String, connection: ConnectionRef, link: UInt64, seesAnnotations: Bool) {
         linkKeys[link] = (key, connection)
         let peer: ConsumerPeer = isEdgePeer(connection) ? .edge : .client
         let mesh = edgePeers[connection]?.meshID
         newConsumers.append((connection, link))
         changeAddress(key) {
             $0.consumers.append(
-                LocalConsumer(connection: connection, link: link, load: LoadCounter(), peer: peer, meshID: mesh))
+                LocalConsumer(
+                    connection: connection, link: link, load: LoadCounter(), peer: peer, meshID: mesh,
+                    seesAnnotations: seesAnnotations))
         }
     }
 

@@ -25,7 +25,8 @@ struct Arrival {
 
 /// The rule that picks one consumer of an address; pure, so that every choice can be explained and predicted.
 ///
-/// balanced: the least (open streams + path cost) wins, each destination counted for itself; a local consumer costs 0.
+/// balanced: the least (open streams + path cost) wins; a local consumer costs 0. For a remote one all that is open
+/// over its next hop counts, since that router chooses again, among its own consumers and those behind it.
 /// closest: any local consumer before any remote one, since those cost 1 at least, then the least path cost.
 /// Ties go round by `turn`.
 enum ConsumerChoice {

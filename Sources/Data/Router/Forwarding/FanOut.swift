@@ -3,12 +3,15 @@ import AMQPCodec
 /// A multicast delivery on its way: one producer, a copy for each consumer.
 ///
 /// The producer is told one outcome, when every copy has one: rejected before accepted before modified before
-/// released. The slowest consumer sets the pace; what a consumer may hold is bounded as for any delivery.
+/// released. It is settled when every copy is; until then consumers that wait for the producer to settle get that.
+/// The slowest consumer sets the pace; what a consumer may hold is bounded as for any delivery.
 final class FanOut: DeliveryEnd {
     private var producer: DeliveryEnd?
     private var branches: [FanOutBranch] = []
     /// Copies without an outcome.
     private var open = 0
+    /// Copies that their consumer has not settled.
+    private var unsettled = 0
     private var producerWaits = false
     private var outcome: DeliveryState?
 
@@ -23,6 +26,7 @@ final class FanOut: DeliveryEnd {
         branch.consumer = consumer
         branches.append(branch)
         open += 1
+        unsettled += 1
     }
 
     /// No consumer took a copy.
@@ -60,16 +64,18 @@ final class FanOut: DeliveryEnd {
         producer?.consumerReady()
     }
 
-    /// A copy has its outcome.
-    fileprivate func decided(_ state: DeliveryState?) {
-        let state = state ?? .released
-        if outcome.map({ FanOut.rank(state) > FanOut.rank($0) }) ?? true { outcome = state }
-        open -= 1
+    /// A copy has its outcome, or its consumer settles what it had told before.
+    fileprivate func decided(_ state: DeliveryState?, isFirst: Bool, settled: Bool) {
+        if isFirst {
+            let state = state ?? .released
+            if outcome.map({ FanOut.rank(state) > FanOut.rank($0) }) ?? true { outcome = state }
+            open -= 1
+        }
+        if settled { unsettled -= 1 }
         guard open == 0, let producer else { return ready() }
-        // Receivers that wait for our settlement get it.
-        for branch in branches { branch.consumer?.settledByProducer(branch.state ?? .accepted) }
-        end()
-        producer.update(outcome, settled: true)
+        let isSettled = unsettled == 0
+        if isSettled { end() }
+        producer.update(outcome, settled: isSettled)
     }
 
     private static func rank(_ state: DeliveryState) -> Int {
@@ -95,20 +101,21 @@ final class FanOut: DeliveryEnd {
 final class FanOutBranch: DeliveryEnd {
     fileprivate var fan: FanOut?
     fileprivate var consumer: DeliveryEnd?
-    fileprivate var state: DeliveryState?
     private var isDecided = false
+    private var isSettled = false
 
     fileprivate init(fan: FanOut) { self.fan = fan }
 
     override func update(_ state: DeliveryState?, settled: Bool) {
-        guard let fan, settled || state?.isTerminal == true else { return }
-        if settled { consumer = nil }
-        guard !isDecided else { return }
+        guard let fan, settled || state?.isTerminal == true, !isSettled else { return }
+        let isFirst = !isDecided
+        guard isFirst || settled else { return }
         isDecided = true
-        self.state = state
+        isSettled = settled
+        if settled { consumer = nil }
         // Refused while it was being added: it never counted.
         guard fan.has(self) else { return self.fan = nil }
-        fan.decided(state)
+        fan.decided(state, isFirst: isFirst, settled: settled)
     }
 
     override func consumerReady() { fan?.ready() }

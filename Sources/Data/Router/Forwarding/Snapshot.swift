@@ -56,8 +56,13 @@ struct LocalConsumer: Sendable {
     /// The mesh of edge routers that it leads to.
     var meshID: String?
 
+    /// A client that wants to see the router annotations.
+    var seesAnnotations = false
+
     /// Streams may go there.
     var isRouter: Bool { peer != .client }
+    /// Messages go there with router annotations.
+    var isAnnotated: Bool { peer != .client || seesAnnotations }
 }
 
 /// A service address's consumers on a remote router.

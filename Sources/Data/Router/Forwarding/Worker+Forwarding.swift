@@ -28,7 +28,10 @@ extension Worker {
     static let streamContentType = "application/octet-stream"
 
     /// Chooses the consumer of a delivery whose head is known. Runs once per delivery.
-    func route(_ incoming: IncomingDelivery, link: Link, head: MessageHead) -> RouteResult {
+    func route(_ incoming: IncomingDelivery, link: Link, head parsed: MessageHead) -> RouteResult {
+        var head = parsed
+        // A client may not pretend that its message comes from a router.
+        if !link.session.connection.takesAnnotations { head.annotations = nil }
         var target: String?
         switch link.kind {
         case .control: return toCore(incoming, link, head, key: nil)
@@ -133,13 +136,15 @@ extension Worker {
             entry.traffic.countTransit()
             return toRemote(route, load: load, passage, priority: entry.priority)
         case .inProcess: return toCore(passage.incoming, passage.link, passage.head, key: key)
-        case .nowhere: return released()
+        case .nowhere: return toUnknown(key, text, passage)
         }
     }
 
-    /// Nobody here knows the address: the interior may, if we are an edge router.
+    /// Nobody here takes the message: the interior may, if we are an edge router.
     private func toUnknown(_ key: String, _ text: String?, _ passage: Passage) -> RouteResult {
-        if isEdge, passage.target == nil, !passage.arrival.viaEdge, key != AddressScope.uplinkKey,
+        // Another edge router's address is nobody's but the interior's, whatever link the message came on.
+        let mayLeave = passage.target == nil || key.first == "H"
+        if isEdge, mayLeave, !passage.arrival.viaEdge, key != AddressScope.uplinkKey,
             let uplink = snapshot.addresses[AddressScope.uplinkKey]?.consumers.first
         {
             return toConsumer(uplink, passage)
@@ -283,7 +288,7 @@ extension Worker {
 
     private func open(to consumer: LocalConsumer, _ passage: Passage, producer: DeliveryEnd) -> DeliveryEnd? {
         openTowards(
-            consumer, head: consumer.isRouter ? edgeHead(consumer, passage) : [], producer: producer,
+            consumer, head: consumer.isAnnotated ? edgeHead(consumer, passage) : [], producer: producer,
             presettled: passage.incoming.isSettled, isStream: passage.isStream)
     }
 

@@ -12,6 +12,8 @@ extension Worker {
     ) -> DeliveryEnd? {
         guard let group = snapshot.groups[route.slot] else { return nil }
         let connection = priority == nil ? streamConnection(group, preferring: preferred) : group.control
+        // Counted here, where the next choice is made, and not when another loop gets round to it.
+        load?.increment()
         if connection.worker == index {
             return open(
                 on: connection.id, head: head, producer: producer, load: load, presettled: presettled,
@@ -24,14 +26,15 @@ extension Worker {
     }
 
     /// Opens a delivery to a consumer, here or through a bridge on the loop that has its connection.
-    /// - Parameter isStream: to another router, on a link of its own.
+    /// - Parameter isStream: on a link of its own, if the peer takes those.
     func openTowards(
         _ consumer: LocalConsumer, head: [UInt8], producer: DeliveryEnd, presettled: Bool, isStream: Bool
     ) -> DeliveryEnd? {
+        guard consumer.connection.worker < peers.count else { return nil }
+        consumer.load.increment()
         if consumer.connection.worker == index {
             return open(consumer, head: head, producer: producer, presettled: presettled, isStream: isStream)
         }
-        guard consumer.connection.worker < peers.count else { return nil }
         return bridge(producer, to: peers[consumer.connection.worker]) { worker, exit in
             worker.open(consumer, head: head, producer: exit, presettled: presettled, isStream: isStream)
         }
@@ -40,25 +43,31 @@ extension Worker {
     private func open(
         _ consumer: LocalConsumer, head: [UInt8], producer: DeliveryEnd, presettled: Bool, isStream: Bool
     ) -> OutgoingDelivery? {
-        guard let connection = connections[consumer.connection.id], let link = connection.consumerLink(consumer.link)
-        else { return nil }
-        let onOwnLink = isStream && consumer.isRouter && connection.peerTakesStreamingLinks
-        guard onOwnLink || connection.mayQueue(on: link) else { return nil }
+        guard let connection = connections[consumer.connection.id], let link = connection.consumerLink(consumer.link),
+            isStream && connection.peerTakesStreamingLinks || connection.mayQueue(on: link)
+        else {
+            consumer.load.decrement()
+            return nil
+        }
+        let onOwnLink = isStream && connection.peerTakesStreamingLinks
         let delivery = OutgoingDelivery(
             connection: connection, head: head, presettled: presettled || link.sendsSettled, producer: producer,
-            load: consumer.load)
+            load: consumer.load, gathers: !(onOwnLink && consumer.isRouter))
         if onOwnLink { connection.startStreaming(delivery) } else { delivery.begin(on: link) }
         return delivery
     }
 
+    /// - Parameter load: has been counted.
     private func open(
         on id: UInt64, head: [UInt8], producer: DeliveryEnd, load: LoadCounter?, presettled: Bool, priority: Int?
     ) -> OutgoingDelivery? {
         guard let connection = connections[id], connection.phase == .frames, connection.machine.state == .opened else {
+            load?.decrement()
             return nil
         }
         let delivery = OutgoingDelivery(
-            connection: connection, head: head, presettled: presettled, producer: producer, load: load)
+            connection: connection, head: head, presettled: presettled, producer: producer, load: load,
+            gathers: priority != nil)
         guard let priority else {
             connection.startStreaming(delivery)
             return delivery

@@ -123,7 +123,10 @@ extension Worker {
         let number = link.number
         switch link.kind {
         case .consumer(let key):
-            core.post { [core] in core.consumerAttached(key: key, connection: ref, link: number) }
+            let keeps = connection.settings.keepsOutgoingAnnotations
+            core.post { [core] in
+                core.consumerAttached(key: key, connection: ref, link: number, seesAnnotations: keeps)
+            }
         case .producer(let address?):
             let key = scope(address).key
             core.post { [core] in core.producerAttached(key: key, connection: ref, link: number) }

@@ -285,8 +285,9 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         case .local(let name):
             if name.utf8.starts(with: "temp.t".utf8) { return true }
             return snapshot.addresses["L" + name]?.isReachable == true
-        case .edge where isEdge && snapshot.addresses[scope.key] == nil:
-            return snapshot.addresses[AddressScope.uplinkKey] != nil
+        case .edge where isEdge:
+            return snapshot.addresses[scope.key]?.isReachable == true
+                || snapshot.addresses[AddressScope.uplinkKey] != nil
         default: return snapshot.addresses[scope.key]?.isReachable == true
         }
     }
