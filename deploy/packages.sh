@@ -14,7 +14,9 @@ DEMO_PACKAGES=(python3 curl openssl)
 # Programs that the tests run beside ours.
 TEST_PACKAGES=(python3 python3-venv openssl curl)
 # Compared programs and the compiler of the load generator.
-PERF_PACKAGES=(iperf3 haproxy gcc)
+PERF_PACKAGES=(iperf3 haproxy nginx libnginx-mod-stream stunnel4 gcc)
+# What the gates count with.
+GATE_PACKAGES=(valgrind gcc)
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -121,4 +123,14 @@ for _ in range(200):
 else:
     sys.exit("no free port found between 20000 and 30000")
 PYTHON
+}
+
+# build_load_tools ROOT FOLDER: compiles the load generator, the delay line, the minimal relay and the counter of calls.
+build_load_tools() {
+    local root="$1" folder="$2" name
+    for name in load delay; do
+        gcc -O2 -Wall -Wextra -Werror -o "$folder/$name" "$root/perf/load/$name.c"
+    done
+    gcc -O2 -Wall -Wextra -Werror -o "$folder/relay" "$root/perf/load/relay.c" -pthread -lcrypto
+    gcc -O2 -Wall -Wextra -Werror -shared -fPIC -o "$folder/calls.so" "$root/perf/load/calls.c" -ldl
 }

@@ -1,4 +1,4 @@
-"""Starts the compared systems, measures them in turn, round after round, and prints the medians side by side.
+"""Starts the compared systems, measures them in turn, round after round, and reports the medians side by side.
 
 Only figures of one run may be compared: the same program differs by half from a quiet to a busy hour of the machine.
 """
@@ -9,251 +9,250 @@ import json
 import os
 import pathlib
 import re
-import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "Tests/Integration"))
+import report
+import systems
+from systems import Setting, can_connect, free_port, wait_until
+from harness import Authority  # systems.py has put its folder on the path
 
-from harness import Authority, Process, Router, can_connect, free_port, wait_until  # noqa: E402
+DELAYS = (20, 50, 100)
 
-TICKS = os.sysconf("SC_CLK_TCK")
-IDLE_CONNECTIONS = 1000
 
-# (key, what the table says, unit, larger is better)
-ROWS = [
-    ("up_1", "1 stream, client to server", "Gbit/s", True),
-    ("down_1", "1 stream, server to client", "Gbit/s", True),
-    ("up_8", "8 streams, client to server", "Gbit/s", True),
-    ("down_8", "8 streams, server to client", "Gbit/s", True),
-    ("cpu_1", "CPU of the pair, 1 stream", "s/GB", False),
-    ("cpu_8", "CPU of the pair, 8 streams", "s/GB", False),
-    ("p50_1", "64-octet request, 1 connection, p50", "us", False),
-    ("p99_1", "64-octet request, 1 connection, p99", "us", False),
-    ("p50_32", "64-octet request, 32 connections, p50", "us", False),
-    ("p99_32", "64-octet request, 32 connections, p99", "us", False),
-    ("rate_32", "requests, 32 connections", "1/s", True),
-    ("connects", "new connections with one request each", "1/s", True),
-    ("connect_p99", "such a connection, p99", "us", False),
-]
+class Plan:
+    """How long and how often."""
+
+    def __init__(self, quick, rounds):
+        self.rounds = rounds or (1 if quick else 5)
+        self.seconds = 1 if quick else 3
+        self.delays = (50,) if quick else DELAYS
+        self.delayed_seconds = 2 if quick else 4
+        self.pages = 2 if quick else 5
+        self.idle_connections = 1000 if quick else 10_000
+        self.rest_seconds = 8 if quick else 60
+        self.connections_before_rest = 5_000 if quick else 100_000
 
 
 class Case:
-    """One way from the client to the servers: its two entry ports and the processes that are on the way."""
+    """One system with its samples."""
 
-    def __init__(self, name, bulk_port, small_port, processes):
-        self.name, self.bulk_port, self.small_port, self.processes = name, bulk_port, small_port, processes
-        self.samples = {key: [] for key, *_ in ROWS}
-        self.memory = {}
+    def __init__(self, system, load):
+        self.system, self.load = system, load
+        self.name = system.name
+        self.samples = {}
+        self.failures = []
 
-    def cpu_seconds(self):
-        total = 0
-        for process in self.processes:
-            fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-            total += int(fields[11]) + int(fields[12])
-        return total / TICKS
+    def add(self, key, value):
+        self.samples.setdefault(key, []).append(value)
 
-    def resident_megabytes(self):
-        """The larger of the pair, which is what a site has to hold."""
-        return max((process.resident_kilobytes() for process in self.processes), default=0) / 1024
+    def median(self, key):
+        values = self.samples.get(key)
+        return statistics.median(values) if values else None
 
-    def bulk(self, streams, down, seconds):
-        """(Gbit/s, CPU-seconds for each GB) of one iperf3 run."""
-        before = self.cpu_seconds()
-        command = ["iperf3", "-c", "127.0.0.1", "-p", str(self.bulk_port), "-t", str(seconds), "-P", str(streams), "-J"]
-        done = subprocess.run(command + (["-R"] if down else []), capture_output=True, text=True,
-                              timeout=seconds + 30)
-        report = json.loads(done.stdout)
-        if "error" in report:
-            raise RuntimeError(f"iperf3 through {self.name}: {report['error']}")
-        octets = report["end"]["sum_received"]["bytes"]
-        cpu = self.cpu_seconds() - before
-        return report["end"]["sum_received"]["bits_per_second"] / 1e9, cpu / (octets / 1e9)
+    def attempt(self, what, body):
+        """Runs one measurement; a system that cannot do it has a gap in its column and the reason under the table."""
+        try:
+            body()
+        except (AssertionError, RuntimeError, KeyError, OSError, ValueError, subprocess.TimeoutExpired) as error:
+            self.failures.append(f"{what}: {error}")
+            print(f"  {self.name}: {what} failed: {error}", file=sys.stderr, flush=True)
 
-    def small(self, load, kind, connections, seconds):
-        done = subprocess.run([load, kind, str(self.small_port), str(connections), str(seconds)], capture_output=True,
-                              text=True, timeout=seconds + 30)
+    def client(self, entries, kind, *arguments, seconds=60):
+        done = subprocess.run([self.load, kind, str(entries["small"]), *map(str, arguments)], capture_output=True,
+                              text=True, timeout=seconds + 60)
         if done.returncode != 0:
-            raise RuntimeError(f"load {kind} through {self.name}: {done.stderr.strip()}")
-        report = json.loads(done.stdout)
-        if report["failures"]:
-            print(f"  {self.name}: {report['failures']} failed requests in {kind}", flush=True)
-        return report
+            raise RuntimeError(f"load {kind}: {done.stderr.strip()}")
+        result = json.loads(done.stdout)
+        if result["failures"]:
+            self.failures.append(f"{kind}: {result['failures']} requests failed")
+        return result
 
-    def measure(self, load, seconds):
-        add = lambda key, value: self.samples[key].append(value)  # noqa: E731
-        for streams in (1, 8):
-            costs = []
+    def bulk(self, entries, streams, down, seconds):
+        """(Gbit/s, octets, CPU-seconds, slowest stream ÷ mean of the streams) of one iperf3 run."""
+        command = ["iperf3", "-c", "127.0.0.1", "-p", str(entries["bulk"]), "-t", str(seconds), "-P", str(streams)]
+        command += ["-J", "-R"] if down else ["-J"]
+        for _ in range(20):
+            before = self.system.cpu_seconds()
+            done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60)
+            end = json.loads(done.stdout)
+            if "busy" not in end.get("error", ""):
+                break
+            time.sleep(0.5)  # the server has not noticed yet that the run before is over
+        if "error" in end:
+            raise RuntimeError(f"iperf3: {end['error']}")
+        total = end["end"]["sum_received"]
+        each = [stream["receiver"]["bytes"] for stream in end["end"]["streams"]]
+        cpu = self.system.cpu_seconds() - before
+        return total["bits_per_second"] / 1e9, total["bytes"], cpu, min(each) / max(statistics.mean(each), 1)
+
+    # --- one round ---
+
+    def throughput(self, plan):
+        for streams in (1, 8, 64):
+            octets = cpu = 0
             for direction, down in (("up", False), ("down", True)):
-                rate, cost = self.bulk(streams, down, seconds)
-                add(f"{direction}_{streams}", rate)
-                costs.append(cost)
-            add(f"cpu_{streams}", statistics.mean(costs))
+                rate, moved, used, fair = self.bulk(self.system.entries, streams, down, plan.seconds)
+                self.add(f"{direction}_{streams}", rate)
+                octets += moved
+                cpu += used
+                if streams == 64:
+                    self.add(f"fair_{direction}", fair)
+                if self.system.processes:
+                    self.add("rss_load", self.system.resident_megabytes())
+            if self.system.processes:
+                self.add(f"cpu_{streams}", cpu / (octets / 1e9))
+
+    def requests(self, plan):
         for connections in (1, 32):
-            report = self.small(load, "latency", connections, seconds)
-            add(f"p50_{connections}", report["p50_us"])
-            add(f"p99_{connections}", report["p99_us"])
-        add("rate_32", report["rate"])
-        report = self.small(load, "connect", 32, seconds)
-        add("connects", report["rate"])
-        add("connect_p99", report["p99_us"])
+            result = self.client(self.system.entries, "latency", connections, plan.seconds)
+            self.add(f"p50_{connections}", result["p50_us"])
+            self.add(f"p99_{connections}", result["p99_us"])
+            self.add(f"rate_{connections}", result["rate"])
+        before = self.system.cpu_seconds()
+        result = self.client(self.system.entries, "connect", 32, plan.seconds)
+        self.add("connects", result["rate"])
+        self.add("connect_p99", result["p99_us"])
+        if self.system.processes:
+            self.add("cpu_connect", (self.system.cpu_seconds() - before) / result["requests"] * 1000)
 
-    def idle_connections(self):
-        """Kilobytes that each of many open and silent connections costs the dearer process of the pair."""
-        before = [process.resident_kilobytes() for process in self.processes]
-        held = []
+    def paced(self, plan, rate):
+        self.add("p99_half", self.client(self.system.entries, "paced", 32, plan.seconds, f"{rate:.0f}")["p99_us"])
+
+    def delayed(self, entries, milliseconds, plan):
+        rate = self.bulk(entries, 1, False, plan.delayed_seconds)[0]
+        self.add(f"wan_{milliseconds}", rate * 1000)
+        self.add(f"page_{milliseconds}", self.client(entries, "page", plan.pages)["p50_us"] / 1000)
+
+    # --- memory ---
+
+    def memory(self, plan):
+        if not self.system.processes:
+            return
+        with self.held("hold", plan.idle_connections) as opened:
+            self.add("rss_idle_connections", self.system.resident_megabytes())
+            each = (self.system.resident_megabytes() - self.median("rss_idle")) * 1024 / max(opened, 1)
+            self.add("rss_per_connection", max(each, 0))
+        self.client(self.system.entries, "connect", 64, f"{plan.connections_before_rest}n", seconds=300)
+
+    @contextlib.contextmanager
+    def held(self, kind, count):
+        holder = subprocess.Popen([self.load, kind, str(self.system.entries["small"]), str(count)],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
-            for _ in range(IDLE_CONNECTIONS):
-                connection = socket.create_connection(("127.0.0.1", self.small_port), timeout=10)
-                held.append(connection)
-                connection.sendall(bytes(64))
-            for connection in held:
-                connection.settimeout(10)
-                connection.recv(64)
-            after = [process.resident_kilobytes() for process in self.processes]
-            return max(a - b for a, b in zip(after, before)) / IDLE_CONNECTIONS
+            opened = json.loads(holder.stdout.readline())["open"]
+            if opened < count:
+                self.failures.append(f"{kind}: {opened} of {count} connections were opened")
+            time.sleep(1)
+            yield opened
         finally:
-            for connection in held:
-                connection.close()
+            holder.stdin.close()
+            holder.wait(timeout=60)
 
 
-def our_pair(folder, authority, bulk_port, small_port):
-    far = Router("far", folder, authority)
-    near = Router("near", folder, authority).connect_to(far.listen_for_routers())
-    entries = []
-    for name, port in (("bulk", bulk_port), ("small", small_port)):
-        entries.append(near.tcp_listener(name))
-        far.tcp_connector(name, port)
-    far.start()
-    near.start()
-    for port in entries:
-        wait_until(f"our listener on port {port}", lambda p=port: can_connect(p), 15)
-    return Case("skupper", *entries, [near.process, far.process])
+def load_average():
+    return os.getloadavg()[0]
 
 
-def haproxy_pair(folder, authority, bulk_port, small_port):
-    """TCP in, mutual TLS between, TCP out; the same cipher as ours, threads as HAProxy itself chooses."""
-    common = """global
-    maxconn 4000
-    ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256
-    ssl-default-server-ciphersuites TLS_AES_128_GCM_SHA256
-    ssl-default-bind-options ssl-min-ver TLSv1.3
-defaults
-    mode tcp
-    timeout connect 10s
-    timeout client 120s
-    timeout server 120s
-"""
-    pems = {}
-    for name in ("haproxy-near", "haproxy-far"):
-        identity = authority.issue(name)
-        pems[name] = folder / f"{name}.pem"
-        pems[name].write_text((identity / "tls.crt").read_text() + (identity / "tls.key").read_text())
-    near, far, entries = common, common, []
-    for name, port in (("bulk", bulk_port), ("small", small_port)):
-        entry, between = free_port(), free_port()
-        entries.append(entry)
-        near += f"""frontend {name}
-    bind 127.0.0.1:{entry}
-    default_backend {name}
-backend {name}
-    server far 127.0.0.1:{between} ssl crt {pems['haproxy-near']} ca-file {authority.certificate} verify required \
-sni str(localhost) verifyhost localhost
-"""
-        far += f"""frontend {name}
-    bind 127.0.0.1:{between} ssl crt {pems['haproxy-far']} ca-file {authority.certificate} verify required
-    default_backend {name}
-backend {name}
-    server it 127.0.0.1:{port}
-"""
-    processes = []
-    for name, text in (("haproxy-far", far), ("haproxy-near", near)):
-        path = folder / f"{name}.cfg"
-        path.write_text(text)
-        processes.append(Process([shutil.which("haproxy") or "/usr/sbin/haproxy", "-db", "-f", path],
-                                 folder / f"{name}.log"))
-    for port in entries:
+def run_rounds(cases, delayed, setting, plan):
+    loads = [load_average()]
+    for number in range(plan.rounds):
+        print(f"round {number + 1} of {plan.rounds} (load average {load_average():.1f})", file=sys.stderr, flush=True)
+        for case in cases:
+            case.attempt("throughput", lambda: case.throughput(plan))
+        for case in cases:
+            case.attempt("requests", lambda: case.requests(plan))
+        peak = max((case.samples["rate_32"][-1] for case in cases if case.system.is_pair and "rate_32" in case.samples),
+                   default=20_000)
+        for case in cases:
+            case.attempt("paced requests", lambda: case.paced(plan, peak / 2))
+        for milliseconds in plan.delays:
+            setting.set_delay(milliseconds)
+            for case in cases:
+                if case.name in delayed:
+                    entries = delayed[case.name].entries
+                    case.attempt(f"{milliseconds} ms", lambda: case.delayed(entries, milliseconds, plan))
+        loads.append(load_average())
+    return loads
+
+
+def rest(cases, plan):
+    print(f"resting {plan.rest_seconds} s", file=sys.stderr, flush=True)
+    time.sleep(plan.rest_seconds)
+    for case in cases:
+        if case.system.processes:
+            case.add("rss_rest", case.system.resident_megabytes())
+
+
+def start_all(setting, stack):
+    """The systems that run, and by name those that run behind the delay line as well."""
+    cases, delayed = [], {}
+    stack.callback(setting.stop)
+    for start in systems.all_systems():
         try:
-            wait_until(f"HAProxy's listener on port {port}", lambda p=port: can_connect(p), 10)
-        except AssertionError:
-            print("\n".join(process.log_tail() for process in processes))
-            raise
-    return Case("HAProxy", *entries, processes)
+            cases.append(Case(start(setting), setting.tools / "load"))
+        except (AssertionError, OSError, RuntimeError) as error:
+            if start is systems.ours:
+                raise
+            print(f"{start.__name__} does not start and is left out: {error}", file=sys.stderr)
+            continue
+        with contextlib.suppress(AssertionError):
+            delayed[cases[-1].name] = start(setting, delayed=True)
+    return cases, delayed
 
 
-def summary(cases, arguments):
+def facts(arguments, plan, started, load_before, loads, cases):
+    """All that the report needs, as it is written to the JSON file."""
     model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
     return {
-        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "cores": os.cpu_count(), "processor": model.group(1) if model else "unknown",
-        "rounds": arguments.rounds, "seconds": arguments.seconds,
-        "cases": {case.name: {"median": {key: statistics.median(values) for key, values in case.samples.items()},
-                              "samples": case.samples, "memory": case.memory} for case in cases},
+        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)), "took_seconds": round(time.time() - started),
+        "commit": arguments.commit, "cores": os.cpu_count(), "processor": model.group(1) if model else "unknown",
+        "kernel": os.uname().release, "programs": systems.versions(), "rounds": plan.rounds, "quick": arguments.quick,
+        "load_average_before": round(load_before, 2), "load_averages": [round(value, 2) for value in loads],
+        "idle_connections": plan.idle_connections, "connections_before_rest": plan.connections_before_rest,
+        "rest_seconds": plan.rest_seconds, "pairs": [case.name for case in cases if case.system.is_pair],
+        "systems": {case.name: {"samples": case.samples, "failures": case.failures} for case in cases},
     }
-
-
-def print_table(cases):
-    ours, theirs = (next(case for case in cases if case.name == name) for name in ("skupper", "HAProxy"))
-    names = [case.name for case in cases]
-    print(f"\n{'':42} {'unit':7}" + "".join(f"{name:>12}" for name in names) + f"{'ours/HAProxy':>14}")
-
-    def line(label, unit, values, ratio):
-        cells = "".join(f"{value:12.2f}" if value is not None and value < 100 else
-                        f"{value:12.0f}" if value is not None else f"{'-':>12}" for value in values)
-        print(f"{label:42} {unit:7}{cells}{ratio:14.2f}")
-
-    for key, label, unit, _ in ROWS:
-        values = [statistics.median(case.samples[key]) for case in cases]
-        if key.startswith("cpu"):
-            values[names.index("loopback")] = None
-        line(label, unit, values, statistics.median(ours.samples[key]) / statistics.median(theirs.samples[key]))
-    for key, label, unit in (("idle", "RSS before any load, larger of the pair", "MB"),
-                             ("loaded", "RSS after the load, larger of the pair", "MB"),
-                             ("idle_connection", f"each of {IDLE_CONNECTIONS} idle connections", "KB")):
-        values = [case.memory.get(key) for case in cases]
-        line(label, unit, values, ours.memory[key] / max(theirs.memory[key], 0.01))
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--load", required=True)
+    parser.add_argument("--tools", required=True, type=pathlib.Path)
     parser.add_argument("--results", required=True, type=pathlib.Path)
+    parser.add_argument("--commit", default="unknown")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--rounds", type=int)
     arguments = parser.parse_args()
-    arguments.rounds, arguments.seconds = (2, 2) if arguments.quick else (5, 4)
+    plan = Plan(arguments.quick, arguments.rounds)
+    started, load_before = time.time(), load_average()
+    if load_before > 0.3 * (os.cpu_count() or 1):
+        print(f"note: the load average is {load_before:.1f} before anything has started; absolute figures will be low",
+              file=sys.stderr)
     with contextlib.ExitStack() as stack:
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="skupper-perf-")))
-        authority = Authority(folder / "ca")
-        bulk_port, small_port = free_port(), free_port()
-        servers = [Process(["iperf3", "-s", "-B", "127.0.0.1", "-p", bulk_port], folder / "iperf3.log"),
-                   Process([arguments.load, "serve", small_port], folder / "load.log")]
-        for server in servers:
-            stack.callback(server.kill)
-        wait_until("the servers", lambda: can_connect(small_port) and can_connect(bulk_port), 10)
-        cases = [Case("loopback", bulk_port, small_port, [])]
-        for start in (our_pair, haproxy_pair):
-            case = start(folder, authority, bulk_port, small_port)
-            cases.append(case)
-            for process in case.processes:
-                stack.callback(process.kill)
-            case.memory["idle"] = case.resident_megabytes()
-        for number in range(arguments.rounds):
-            print(f"round {number + 1} of {arguments.rounds}", flush=True)
-            for case in cases:
-                case.measure(arguments.load, arguments.seconds)
-        for case in cases[1:]:
-            case.memory["loaded"] = case.resident_megabytes()
-            case.memory["idle_connection"] = case.idle_connections()
-    print_table(cases)
-    result = summary(cases, arguments)
-    path = arguments.results / f"{result['when'].replace(':', '')}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"\nwritten to {path}")
+        ports = {"bulk": free_port(), "small": free_port()}
+        setting = Setting(folder, Authority(folder / "ca"), ports, arguments.tools)
+        setting.spawn("iperf3", "iperf3", "-s", "-B", "127.0.0.1", "-p", ports["bulk"])
+        setting.spawn("load", arguments.tools / "load", "serve", ports["small"])
+        wait_until("the servers", lambda: all(can_connect(port) for port in ports.values()), 10)
+        cases, delayed = start_all(setting, stack)
+        time.sleep(min(plan.rest_seconds, 10))
+        for case in cases:
+            if case.system.processes:
+                case.add("rss_idle", case.system.resident_megabytes())
+        loads = run_rounds(cases, delayed, setting, plan)
+        for case in cases:
+            case.attempt("memory", lambda: case.memory(plan))
+        rest(cases, plan)
+    result = facts(arguments, plan, started, load_before, loads, cases)
+    path = arguments.results / result["when"].replace(":", "")
+    path.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    print(report.table(result))
+    path.with_suffix(".svg").write_text(report.chart(result))
+    print(f"\nwritten to {path}.json and {path.name}.svg")
 
 
 if __name__ == "__main__":

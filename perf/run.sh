@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
-# Measures our two routers beside an HAProxy pair and the bare loopback, in one interleaved run on this host.
+# Measures our two routers beside pairs of HAProxy, nginx and stunnel, a minimal relay and the bare loopback, in one
+# interleaved run on this host.
 #
-#   perf/run.sh            five rounds, about ten minutes
-#   perf/run.sh --quick    two short rounds, less than three minutes
+#   perf/run.sh              five rounds, about forty minutes
+#   perf/run.sh --quick      one short round, less than three minutes
+#   perf/run.sh --rounds N   another number of rounds
 #
-# Prints one table; writes the same figures as JSON into perf/results. perf/README.md says how to read them.
+# SKROUTERD=/path/to/skrouterd adds a pair of that router. SKUPPER_BIN=folder measures the programs there.
+# Prints one table; writes the samples as JSON and a chart as SVG into perf/results. perf/README.md says how to read
+# them.
 set -euo pipefail
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -12,15 +16,21 @@ ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 . "$ROOT/deploy/packages.sh"
 
 OPTIONS=()
-for argument in "$@"; do
-    case "$argument" in
+while [ $# -gt 0 ]; do
+    case "$1" in
         --quick) OPTIONS+=(--quick) ;;
+        --rounds)
+            [[ "${2:-}" =~ ^[1-9][0-9]*$ ]] || die "--rounds takes a number"
+            OPTIONS+=(--rounds "$2")
+            shift
+            ;;
         -h | --help)
-            sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+            sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
             exit 0
             ;;
-        *) die "unknown option '$argument'; the only one is --quick" ;;
+        *) die "unknown option '$1' (try --help)" ;;
     esac
+    shift
 done
 
 install_packages "${BUILD_PACKAGES[@]}" "${DEMO_PACKAGES[@]}" "${PERF_PACKAGES[@]}"
@@ -34,6 +44,8 @@ fi
 
 TOOLS="$(mktemp -d)"
 trap 'rm -rf "$TOOLS"' EXIT
-gcc -O2 -Wall -Wextra -Werror -o "$TOOLS/load" "$ROOT/perf/load/load.c"
+build_load_tools "$ROOT" "$TOOLS"
 mkdir -p "$ROOT/perf/results"
-python3 "$ROOT/perf/measure.py" --load "$TOOLS/load" --results "$ROOT/perf/results" ${OPTIONS[@]+"${OPTIONS[@]}"}
+ulimit -n "$(ulimit -H -n)"
+python3 "$ROOT/perf/measure.py" --tools "$TOOLS" --results "$ROOT/perf/results" \
+    --commit "$(git -C "$ROOT" rev-parse --short HEAD 2>/dev/null || echo unknown)" ${OPTIONS[@]+"${OPTIONS[@]}"}

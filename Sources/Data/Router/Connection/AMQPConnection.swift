@@ -172,7 +172,7 @@ final class AMQPConnection: EventTarget {
         do {
             tls = try TLSSession(
                 context: context, server: !settings.isConnector, serverName: settings.isConnector ? settings.host : nil,
-                verifyName: settings.verifyHostname, pool: worker.pool)
+                verifyName: settings.verifyHostname, keepsBuffers: settings.role != .normal, pool: worker.pool)
         } catch {
             return close(error.text)
         }

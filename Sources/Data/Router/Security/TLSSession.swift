@@ -23,10 +23,13 @@ final class TLSSession {
     }
 
     /// - Parameters:
+    ///   - keepsBuffers: OpenSSL keeps its two record buffers, 33 KB, between records. Without that it takes and frees
+    ///     them for each, which a connection between routers does some thousand times a second.
     ///   - serverName: client only: SNI and, when `verifyName`, the name the certificate must carry (DNS or IP).
     ///   - alpn: client only: the one application protocol offered.
     init(
-        context: TLSContext, server: Bool, serverName: String?, verifyName: Bool, pool: SlabPool, alpn: String? = nil
+        context: TLSContext, server: Bool, serverName: String?, verifyName: Bool, keepsBuffers: Bool = false,
+        pool: SlabPool, alpn: String? = nil
     ) throws(TLSFailure) {
         guard let ssl = SSL_new(context.context), let method = bioMethod, let bio = BIO_new(method) else {
             throw TLSFailure(text: "no TLS session: \(TLSErrors.drain())")
@@ -36,6 +39,7 @@ final class TLSSession {
         BIO_set_data(bio, Unmanaged.passUnretained(self).toOpaque())
         BIO_set_init(bio, 1)
         SSL_set_bio(ssl, bio, bio)
+        if keepsBuffers { SSL_ctrl(ssl, SSL_CTRL_CLEAR_MODE, Int(SSL_MODE_RELEASE_BUFFERS), nil) }
         if server {
             SSL_set_accept_state(ssl)
         } else {
