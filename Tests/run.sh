@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Runs everything that checks this repository and ends with one line: N passed, N failed, N skipped.
 #
-#   Tests/run.sh                            all of it: tidy, unit, integration, interop
+#   Tests/run.sh                            all of it: tidy, unit, integration, interop, gates
 #   Tests/run.sh integration test_streams   one stage, and of it only the named tests
 #   Tests/run.sh --sanitize address         unit and integration tests under AddressSanitizer (or: thread)
 #
-# Stages: tidy unit integration interop. Tests/README.md says which question belongs to which.
+# Stages: tidy unit integration interop gates. Tests/README.md says which question belongs to which.
 # SKUPPER_TEST_LARGE=1 moves 2 GB where 200 MB are usual; SKUPPER_TEST_SEED=N repeats a run's random choices.
 set -euo pipefail
 
@@ -30,14 +30,14 @@ while [ $# -gt 0 ]; do
             sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
             exit 0
             ;;
-        tidy | unit | integration | interop) STAGES+=("$1") ;;
+        tidy | unit | integration | interop | gates) STAGES+=("$1") ;;
         test_*) NAMES+=("$1") ;;
         *) die "unknown argument '$1' (try --help)" ;;
     esac
     shift
 done
 if [ ${#STAGES[@]} -eq 0 ]; then
-    if [ -n "$SANITIZER" ]; then STAGES=(unit integration); else STAGES=(tidy unit integration interop); fi
+    if [ -n "$SANITIZER" ]; then STAGES=(unit integration); else STAGES=(tidy unit integration interop gates); fi
 fi
 
 SCRATCH="$(mktemp -d)"
@@ -147,6 +147,19 @@ run_interop() {
     timeout --kill-after=10 600 "$venv/bin/python" Tests/Integration/run_suite.py Tests/Interop "$SCRATCH/interop" \
         ${NAMES[@]+"${NAMES[@]}"} >&2 || true
     add_counts "$SCRATCH/interop" "interop tests"
+}
+
+# Counts of instructions, allocations, copies and system calls; they do not depend on how busy the machine is.
+run_gates() {
+    begin_stage "performance gates"
+    [ -z "$SANITIZER" ] || die "the gates count release programs, not sanitized ones"
+    build_for_integration
+    local status=0
+    timeout --kill-after=10 600 perf/gates.sh --counts "$SCRATCH/gates" >"$SCRATCH/gates.log" 2>&1 || status=$?
+    if [ $status -ne 0 ]; then
+        grep -E 'FAILED|hold|rror' "$SCRATCH/gates.log" >&2 || tail -n 20 "$SCRATCH/gates.log" >&2
+    fi
+    add_counts "$SCRATCH/gates" "gates"
 }
 
 install_packages "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}"

@@ -132,5 +132,5 @@ build_load_tools() {
         gcc -O2 -Wall -Wextra -Werror -o "$folder/$name" "$root/perf/load/$name.c"
     done
     gcc -O2 -Wall -Wextra -Werror -o "$folder/relay" "$root/perf/load/relay.c" -pthread -lcrypto
-    gcc -O2 -Wall -Wextra -Werror -shared -fPIC -o "$folder/calls.so" "$root/perf/load/calls.c" -ldl
+    gcc -O2 -Wall -Wextra -Werror -shared -fPIC -fno-builtin -o "$folder/calls.so" "$root/perf/load/calls.c" -ldl
 }

@@ -1,4 +1,4 @@
-// Counts a program's heap allocations and system calls, for the gates: loaded with LD_PRELOAD.
+// Counts a program's heap allocations, copies and system calls, for the gates: loaded with LD_PRELOAD.
 //
 // The counters lie in the file that CALLS_FILE names, 8 octets each in the order of `enum counter`, and can be read
 // while the program runs. Only calls that go through the C library's functions are seen; the router makes no others
@@ -16,8 +16,8 @@
 
 // perf/gates.py has the same order.
 enum counter {
-    ALLOCATIONS, ALLOCATED_OCTETS, READ, WRITE, WRITEV, EPOLL_WAIT, EPOLL_CTL, ACCEPT, CLOSE, SHUTDOWN, SETSOCKOPT,
-    GETSOCKOPT, SOCKET, CONNECT, COUNTERS
+    ALLOCATIONS, ALLOCATED_OCTETS, COPIED_OCTETS, READ, WRITE, WRITEV, EPOLL_WAIT, EPOLL_CTL, ACCEPT, CLOSE, SHUTDOWN,
+    SETSOCKOPT, GETSOCKOPT, SOCKET, CONNECT, COUNTERS
 };
 
 static uint64_t before_start[COUNTERS];
@@ -71,6 +71,31 @@ int posix_memalign(void **result, size_t alignment, size_t count) {
 void *aligned_alloc(size_t alignment, size_t count) {
     allocated(count);
     return __libc_memalign(alignment, count);
+}
+
+// Copies of payload; shorter ones are heads and fields.
+enum { SHORTEST_COPY = 256 };
+
+static void copy_up(void *to, const void *from, size_t count) {
+    __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
+}
+
+void *memcpy(void *restrict to, const void *restrict from, size_t count) {
+    if (count >= SHORTEST_COPY) add(COPIED_OCTETS, count);
+    copy_up(to, from, count);
+    return to;
+}
+
+void *memmove(void *to, const void *from, size_t count) {
+    if (count >= SHORTEST_COPY) add(COPIED_OCTETS, count);
+    if ((uintptr_t)to - (uintptr_t)from >= count) {
+        copy_up(to, from, count);
+    } else {
+        char *target = to;
+        const volatile char *source = from;  // volatile: the compiler must not make a memmove of it
+        while (count-- > 0) target[count] = source[count];
+    }
+    return to;
 }
 
 #define COUNTED(counter, result, name, number, parameters, ...) \

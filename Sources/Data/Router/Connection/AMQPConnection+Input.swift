@@ -87,7 +87,7 @@ extension AMQPConnection {
                 switch tls.read(into: start + used, Worker.plainCapacity - used) {
                 case .bytes(let count):
                     used += count
-                    if tls.isDrained {
+                    if !tls.hasInput {
                         drained = true
                         break fill
                     }

@@ -99,11 +99,20 @@ extension Worker {
     }
 
     /// The loop that should own a new client stream towards this group; nil = this one.
+    ///
+    /// The kernel spreads connections by chance; a loop that has got more than its part passes new ones on, so that
+    /// streams share the processors evenly. Not in a rush of short connections, where passing on would cost more.
     func betterWorker(for group: NeighbourGroup) -> Worker? {
         let owners = group.data.isEmpty ? [group.control] : group.data
-        if owners.contains(where: { $0.worker == index }) { return nil }
-        guard let owner = owners.first else { return nil }
-        return peers[owner.worker]
+        let isOwner = owners.contains { $0.worker == index }
+        if isOwner, owners.count == 1 || acceptedInTick > Worker.rush { return nil }
+        var best: Worker?
+        for owner in owners where best.map({ peers[owner.worker].shownStreams.value < $0.shownStreams.value }) ?? true {
+            best = peers[owner.worker]
+        }
+        guard let best, best !== self else { return nil }
+        let least = best.shownStreams.value
+        return isOwner && openStreams <= least + max(2, least / 16) ? nil : best
     }
 
     func bridge(

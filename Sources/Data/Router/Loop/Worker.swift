@@ -83,6 +83,11 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     var tracedStreams = 0
     var flowReports: [FlowReport] = []
     var nextFlowReport: Int64 = 0
+    /// The same for other loops to see.
+    let shownStreams = LoadCounter()
+    /// Clients accepted since the last tick, and how many of them are a rush.
+    var acceptedInTick = 0
+    static let rush = 256
     var counters = Counters()
     var listenerSockets: [String: TCPListenerSocket] = [:]
     var acceptors: [String: AMQPAcceptor] = [:]
@@ -171,6 +176,7 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
             linkScans += 1
             scanLinks(deliveries: linkScans % Link.scansPerStuckScan == 0)
         }
+        acceptedInTick = 0
         noticeQuiet()
     }
 
@@ -318,6 +324,7 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         let stream = TCPStream(worker: self, side: side, ref: ref, share: share)
         streams[slot] = stream
         openStreams += 1
+        shownStreams.increment()
         counters.streamsOpened += 1
         return stream
     }
@@ -338,6 +345,7 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         }
         freeSlots.append(stream.ref.slot)
         openStreams -= 1
+        shownStreams.decrement()
         counters.streamsClosed += 1
         core.memory.giveBack(stream.share)
         switch stream.side {

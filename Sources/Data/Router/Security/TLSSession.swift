@@ -125,9 +125,6 @@ final class TLSSession {
         }
     }
 
-    /// Nothing that was handed in is left: a further read could only ask for more.
-    var isDrained: Bool { inputCount == 0 && SSL_has_pending(ssl) == 0 }
-
     /// Encrypts `count` octets into the output queue. False when TLS refuses (the connection is broken).
     func write(_ bytes: UnsafeRawPointer, _ count: Int) -> Bool {
         var offset = 0

@@ -6,6 +6,7 @@ extension Worker {
     func accepted(_ descriptor: Int32, for target: TCPListenerTarget) {
         target.load.increment()
         counters.ingress += 1
+        acceptedInTick += 1
         if let context = target.tls {
             boundServiceHandshakes()
             guard let client = makeStream(.listener(target)) else {
