@@ -369,7 +369,7 @@ extension Session {
         connection.linksByNumber[link.number] = nil
         releaseHandle(link.localHandle)
         connection.worker.linkGone(link, connection: connection)
-        if link.kind == .control { connection.close("peer detached its control link") }
+        if link.kind == .control { connection.worker.controlLinkDetached(connection) }
     }
 
     private func endDeliveries(of link: Link) {

@@ -117,8 +117,18 @@ extension Core {
         if state.info.cost != older.info.cost {
             perform(routing.handle(.costChanged(slot: slot, cost: state.info.cost), now: now))
         }
+        // The side that dialled says that the older control links are done with.
+        if older.info.isConnector {
+            let worker = workers[other.worker]
+            worker.post { worker.detachControlLinks(other.id) }
+        }
         tablesChanged()
         return true
+    }
+
+    func controlLinkDetached(_ ref: ConnectionRef) {
+        guard connections[ref]?.slot != nil else { return }
+        closeConnection(ref, reason: "peer detached its control link")
     }
 
     /// The sslProfile of these connectors has newer certificates: a further set of connections is dialled. The old set

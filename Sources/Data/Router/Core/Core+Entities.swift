@@ -158,7 +158,7 @@ extension Core {
     func profile(_ name: String?) throws(EntityFailure) -> TLSProfile? {
         guard let name, !name.isEmpty else { return nil }
         guard let entity = sslProfiles[name] else {
-            throw EntityFailure(status: 400, text: "sslProfile '\(name)' does not exist; create it first")
+            throw EntityFailure(status: 400, text: "sslProfile '\(name)' not found; create it first")
         }
         return TLSProfile(
             name: name, caCertFile: entity[string: "caCertFile"], certFile: entity[string: "certFile"],

@@ -105,6 +105,20 @@ extension Worker {
         core.post { [core] in core.controlLinksUp(ref) }
     }
 
+    /// Ends the connection, unless a newer one of its group has taken over.
+    func controlLinkDetached(_ connection: AMQPConnection) {
+        let ref = connection.ref
+        core.post { [core] in core.controlLinkDetached(ref) }
+    }
+
+    /// A newer connection has taken over: this one only carries on the streams it has.
+    func detachControlLinks(_ id: UInt64) {
+        guard let connection = connections[id], connection.phase == .frames else { return }
+        for link in [connection.controlSender, connection.controlReceiver] {
+            if let link { link.session.detach(link, error: nil) }
+        }
+    }
+
     func connectionClosed(_ connection: AMQPConnection, reason: String, wasOpen: Bool) {
         connections[connection.ref.id] = nil
         let ref = connection.ref

@@ -3,8 +3,9 @@ import Glibc
 
 /// Application protocols agreed on in a TLS handshake (ALPN, RFC 7301), as services use them.
 enum ServiceProtocols {
-    /// Lets a server choose h2 before http/1.1. A client that offers neither is refused, as RFC 7301 has it; one that
-    /// offers nothing is served.
+    /// Lets a server choose http/1.1 before h2: which of them the service behind it speaks is not known yet, and nearly
+    /// all speak HTTP/1.1. A client that offers neither is refused, as RFC 7301 has it; one that offers nothing is
+    /// served. skupper-router chooses in the same way.
     static func choose(_ context: OpaquePointer) {
         SSL_CTX_set_alpn_select_cb(
             context,
@@ -34,9 +35,9 @@ enum ServiceProtocols {
     }
 }
 
-/// h2 and http/1.1 in the form of the wire: OpenSSL answers with pointers into it, so it lives for ever.
+/// http/1.1 and h2 in the form of the wire: OpenSSL answers with pointers into it, so it lives for ever.
 nonisolated(unsafe) private let served: (pointer: UnsafeMutablePointer<UInt8>, count: Int) = {
-    let bytes: [UInt8] = [2] + Array("h2".utf8) + [8] + Array("http/1.1".utf8)
+    let bytes: [UInt8] = [8] + Array("http/1.1".utf8) + [2] + Array("h2".utf8)
     let pointer = UnsafeMutablePointer<UInt8>.allocate(capacity: bytes.count)
     pointer.initialize(from: bytes, count: bytes.count)
     return (pointer, bytes.count)

@@ -33,7 +33,7 @@ final class TLSContext: @unchecked Sendable {
     /// - Parameters:
     ///   - server: accepts connections; needs a certificate and key.
     ///   - requirePeer: server only: ask for and verify a client certificate.
-    ///   - offersHTTP: server only: choose between h2 and http/1.1 when a client offers protocols (ALPN).
+    ///   - offersHTTP: server only: choose between http/1.1 and h2 when a client offers protocols (ALPN).
     init(profile: TLSProfile, server: Bool, requirePeer: Bool, offersHTTP: Bool = false) throws(TLSFailure) {
         self.profile = profile
         guard let context = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method()) else {
