@@ -92,7 +92,7 @@ extension Link {
         case .data(let own):
             type = "inter-router"
             priority = own
-        case .streaming: type = "inter-router"
+        case .streaming: type = connection.effectiveRole == .interRouterData ? "endpoint" : "inter-router"
         case .consumer(let key):
             type = "endpoint"
             address = .string(key)
