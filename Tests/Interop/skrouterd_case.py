@@ -122,8 +122,11 @@ class MixedCase(MeshCase):
             lambda: (lambda known: known if set(known) == set(names) else None)(self.nodes(router)), seconds, 0.1)
 
     def exchanges(self, port, sizes=(1, 1000, 100_000, 3_000_000), times=2):
-        """Exact bytes there and back on new connections."""
-        self.await_service(port, 20)
+        """Exact bytes there and back on new connections.
+
+        A listener opens when its router knows the address; a skrouterd on the way may learn of it a second later
+        and until then refuses streams, so a first exchange is waited for."""
+        self.await_exchange(port, 20)
         for size in sizes:
             for _ in range(times):
                 data = RANDOM.randbytes(size)

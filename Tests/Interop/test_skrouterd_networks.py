@@ -102,7 +102,7 @@ class Networks(MixedCase):
                 for router, other in ((a, "c"), (c, "a")):
                     wait_until(f"{router.name} to go by b", lambda router=router, other=other: (
                         (row := self.nodes(router).get(other)) and (row["cost"], row["nextHop"]) == (5, "b")), 20, 0.1)
-                self.await_service(port)
+                self.await_exchange(port)
                 before = direct.octets
                 data = RANDOM.randbytes(1_000_000)
                 self.assertEqual(exchange(port, data), data)
