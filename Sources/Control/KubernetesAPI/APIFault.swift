@@ -19,6 +19,8 @@ package enum APIFault: Error, Hashable, Sendable, CustomStringConvertible {
     package var isTemporary: Bool {
         switch self {
         case .answer(let status, _, _, _): status == 429 || status >= 500
+        // A server that ends in the middle of a handshake looks like a fault of TLS.
+        case .transport(.tlsOther, _): true
         case .transport(let cause, _): cause.isTemporary
         case .credentials, .notUnderstood: false
         }

@@ -86,7 +86,7 @@ struct Waiting {
             var lastFault: ClusterFault?
             do {
                 if try isDone(&reason) { return true }
-            } catch let fault as ClusterFault where fault.isTemporary {
+            } catch let fault as ClusterFault where fault.mayPass {
                 lastFault = fault
                 reason = "(the API server does not answer)"
             }

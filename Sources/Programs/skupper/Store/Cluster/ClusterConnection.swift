@@ -3,7 +3,7 @@ import KubernetesAPI
 
 /// The API server of the cluster that a kubeconfig, or the pod this runs in, chooses.
 struct ClusterConnection: ClusterAPI {
-    /// How many objects come in one answer. 100 of the largest that are usual stay below the limit of an answer.
+    /// How many objects come in one answer, as long as they fit.
     private static let page = 100
     /// The most an answer with objects may have, octets.
     private static let answerLimit = 64 << 20
@@ -34,15 +34,27 @@ struct ClusterConnection: ClusterAPI {
     func list(_ type: ClusterType, labels: String, limit: Int) throws(ClusterFault) -> [Document] {
         var result: [Document] = []
         var next = ""
+        var page = Self.page
         repeat {
             var request = APIRequest(.get, path(type))
-            request.query = [("limit", String(min(Self.page, limit - result.count)))]
+            request.query = [("limit", String(min(page, limit - result.count)))]
             if !labels.isEmpty { request.query.append(("labelSelector", labels)) }
             if !next.isEmpty { request.query.append(("continue", next)) }
-            let answer = try object(request, place("list", type))
+            let answer: Document
+            do {
+                answer = try client.object(request)
+            } catch {
+                // Large objects: fewer of them in one answer.
+                guard page > 1, case .transport(.tooLarge, _) = error else {
+                    throw Self.fault(error, place("list", type))
+                }
+                page = max(1, page / 4)
+                continue
+            }
             result += answer["items"]?.listValue ?? []
             next = answer.value(at: "metadata.continue")?.stringValue ?? ""
-        } while !next.isEmpty && result.count < limit
+            if next.isEmpty { break }
+        } while result.count < limit
         return result
     }
 

@@ -14,6 +14,9 @@ struct ClusterFault: Error, CustomStringConvertible {
     /// The server does not know the type: its definition is not installed.
     var isTypeMissing: Bool { status == 404 && reason.isEmpty }
 
+    /// Whether it may pass while a command waits. A server that has just started does not serve every type yet.
+    var mayPass: Bool { isTemporary || isTypeMissing }
+
     /// A fault without an answer of a server.
     /// - Parameter description: what happened, the likely cause and what to do.
     static func withoutAnswer(_ description: String, isTemporary: Bool) -> ClusterFault {
