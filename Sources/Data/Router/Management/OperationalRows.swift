@@ -152,7 +152,8 @@ extension Core {
             row["bytesOut"] = count(0)
         case "tcpConnector":
             guard let state = tcpConnectors[entity.name] else { break }
-            row["connectionsOpened"] = count(state.target.load.total)
+            // skrouterd counts a connection of its own here, and readers take it off.
+            row["connectionsOpened"] = count(state.target.load.total + 1)
             row["connectionsClosed"] = count(state.target.closed.total)
             row["bytesIn"] = count(0)
             row["bytesOut"] = count(0)
