@@ -4,16 +4,20 @@ Where a command waits for the controller, a hand writes the status that a contro
 program asks for, understands and says. The controller has tests of its own.
 """
 
+import base64
 import io
 import json
 import os
 import pathlib
+import ssl
 import subprocess
 import tarfile
 import tempfile
 import threading
 import time
 import unittest
+import urllib.error
+import urllib.request
 
 from cluster import ROOT, Cluster, Refused, assets
 from harness import BIN, SLOWNESS, Authority, wait_until
@@ -170,7 +174,6 @@ class Trouble(ClusterCase):
         self.assertIn("The API server https://127.0.0.1:1 does not answer: connect 127.0.0.1:1: connection refused",
                       done.stdout)
         other = Authority(self.folder / "other").certificate.read_bytes()
-        import base64
         wrong = self.kubeconfig_with(**{"certificate-authority-data": base64.b64encode(other).decode()})
         done = self.skupper("site", "status", kubeconfig=wrong)
         self.assertIn("its certificate is not trusted", done.stdout)
@@ -380,8 +383,6 @@ class Manifests(ClusterCase):
 
     def test_columns(self):
         for plural, wanted in self.COLUMNS.items():
-            import ssl
-            import urllib.request
             context = ssl.create_default_context(cafile=str(self.cluster.authority.certificate))
             request = urllib.request.Request(self.cluster.url + self.place(plural), headers={
                 "Authorization": f"Bearer {self.cluster.tokens['admin']}",
@@ -471,6 +472,37 @@ class Manifests(ClusterCase):
         self.cluster.apply((ROOT / "deploy/kubernetes/install-namespaced.yaml").read_text(), "east")
         self.assertTrue(self.is_allowed("system:serviceaccount:east:skupper-controller", "east", "deployments"))
         self.assertFalse(self.is_allowed("system:serviceaccount:east:skupper-controller", "west", "deployments"))
+
+        # It holds every right that it hands out to router pods, in either installation, and cannot hand out more.
+        for user, place in (("skupper", "west"), ("east", "east")):
+            self.assertEqual(self.give_role(user, place, "router", self.ROUTER_RULES), 201)
+            self.assertEqual(self.give_role(user, place, "more", [
+                {"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["create"]}]), 403)
+
+    # What router pods get, as control-plane.md has it.
+    ROUTER_RULES = [
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch", "update", "delete"]},
+        {"apiGroups": [""], "resources": ["pods", "services"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": [""], "resources": ["configmaps"],
+         "verbs": ["get", "list", "watch", "create", "update", "patch", "delete"]},
+        {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get"]},
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
+         "verbs": ["get", "list", "watch", "create", "update", "patch", "delete"]},
+    ]
+
+    def give_role(self, controller, namespace, name, rules):
+        """Makes a role in the name of a controller's service account; returns the status of the answer."""
+        request = urllib.request.Request(
+            f"{self.cluster.url}/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/roles", method="POST",
+            data=json.dumps({"metadata": {"name": name}, "rules": rules}).encode(), headers={
+                "Authorization": f"Bearer {self.cluster.tokens['admin']}", "Content-Type": "application/json",
+                "Impersonate-User": f"system:serviceaccount:{controller}:skupper-controller"})
+        context = ssl.create_default_context(cafile=str(self.cluster.authority.certificate))
+        try:
+            with urllib.request.urlopen(request, timeout=30, context=context) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
 
     def is_allowed(self, user, namespace, resource):
         review = self.cluster.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", {
