@@ -60,6 +60,7 @@ let package = Package(
         module("SiteModel", in: "Control", ["ControlIO"]),
         module("SiteTrust", in: "Control", ["COpenSSL"]),
         module("SiteReconciler", in: "Control", ["SiteModel", "RouterConfig"]),
+        module("KubernetesReconciler", in: "Control", ["ControlIO", "SiteModel", "SiteReconciler", "RouterConfig"]),
         module("ManagementClient", in: "Control", ["AMQPCodec", "COpenSSL"]),
         module(
             "LocalPlatform", in: "Control",
@@ -68,9 +69,15 @@ let package = Package(
                 "RouterConfig", "Threading",
             ]),
         module("KubernetesAPI", in: "Control", ["ControlIO", "SiteModel", "Threading", "CLibcurl"]),
+        module(
+            "KubernetesPlatform", in: "Control",
+            [
+                "KubernetesAPI", "KubernetesReconciler", "LocalPlatform", "SiteModel", "SiteTrust", "SiteReconciler",
+                "ControlIO", "ManagementClient", "HTTPServer", "RouterConfig", "Threading",
+            ]),
         // Programs: parse, assemble, run
         program("skupper-router", ["Router", "RouterConfig"]),
-        program("skupper-controller", ["LocalPlatform"]),
+        program("skupper-controller", ["LocalPlatform", "KubernetesPlatform", "KubernetesAPI"]),
         program(
             "skupper", ["LocalPlatform", "SiteModel", "SiteTrust", "ControlIO", "KubernetesAPI", "Threading"]),
         // Tests
@@ -89,6 +96,9 @@ let package = Package(
                 "ControlIO", "SiteModel", "SiteTrust", "SiteReconciler", "RouterConfig", "LocalPlatform",
                 "ManagementClient", "AMQPCodec", "HTTPServer", "TestKit",
             ]),
+        tests(
+            "KubernetesReconcilerTests",
+            ["KubernetesReconciler", "SiteReconciler", "SiteModel", "ControlIO", "TestKit"]),
         tests("CommandLineTests", ["skupper", "ControlIO", "SiteModel", "TestKit"]),
         tests("KubernetesAPITests", ["KubernetesAPI", "ControlIO", "TestKit"]),
         tests("HTTPServerTests", ["HTTPServer", "TestKit"]),

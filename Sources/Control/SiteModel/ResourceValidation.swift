@@ -3,7 +3,8 @@ import ControlIO
 /// Checks of resource files on hosts, where no API server makes them (sheet §5.2 step 2).
 package enum ResourceValidation {
     /// Faults of one resource, in the order of its fields; empty when it is good. Unknown kinds have none.
-    package static func validate(_ resource: Resource) -> [String] {
+    /// - Parameter onCluster: pods can be selected.
+    package static func validate(_ resource: Resource, onCluster: Bool = false) -> [String] {
         guard let kind = resource.knownKind else { return [] }
         var faults: [String] = []
         if !FieldRules.isDottedName(resource.name) || (kind != .secret && !FieldRules.isLabel1123(resource.name)) {
@@ -15,7 +16,7 @@ package enum ResourceValidation {
         case .site: faults += site(Site(unchecked: resource))
         case .link: faults += link(Link(unchecked: resource))
         case .listener: faults += listener(Listener(unchecked: resource))
-        case .connector: faults += connector(Connector(unchecked: resource))
+        case .connector: faults += connector(Connector(unchecked: resource), onCluster: onCluster)
         case .multiKeyListener: faults += multiKeyListener(MultiKeyListener(unchecked: resource))
         case .accessGrant: faults += accessGrant(AccessGrant(unchecked: resource))
         case .accessToken: faults += accessToken(AccessToken(unchecked: resource))
@@ -99,10 +100,12 @@ package enum ResourceValidation {
         return faults
     }
 
-    private static func connector(_ connector: Connector) -> [String] {
+    private static func connector(_ connector: Connector, onCluster: Bool) -> [String] {
         var faults: [String] = []
         if connector.host.isEmpty, !connector.selector.isEmpty {
-            faults.append("host is required: selectors name pods and have no meaning on this platform")
+            if !onCluster {
+                faults.append("host is required: selectors name pods and have no meaning on this platform")
+            }
             if !(1...65_535).contains(connector.port) { faults += port(connector.port) }
         } else {
             faults += hostAndPort(host: connector.host, port: connector.port)

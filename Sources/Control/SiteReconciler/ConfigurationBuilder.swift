@@ -23,8 +23,8 @@ struct ConfigurationBuilder {
         self.resources = resources.sorted { $0.key < $1.key }
     }
 
-    private var mode: String { site.edge ? "edge" : "interior" }
-    private var linkRole: String { site.edge ? "edge" : "inter-router" }
+    var mode: String { site.edge ? "edge" : "interior" }
+    var linkRole: String { site.edge ? "edge" : "inter-router" }
 
     /// Entities of one resource, with the profiles they use.
     struct Part {
@@ -46,7 +46,8 @@ struct ConfigurationBuilder {
         let conflicts = ResourceValidation.portConflicts(resources)
         for resource in resources where resource.knownKind != .site {
             do throws(ResourceFault) {
-                let faults = ResourceValidation.validate(resource)
+                if let fault = host.faults[resource.key] { throw ResourceFault(text: fault) }
+                let faults = ResourceValidation.validate(resource, onCluster: host.cluster != nil)
                 if !faults.isEmpty { throw ResourceFault(text: faults.joined(separator: "; ")) }
                 if let conflict = conflicts.first(where: { $0.key == resource.key }) {
                     throw ResourceFault(text: conflict.text)
@@ -94,6 +95,7 @@ struct ConfigurationBuilder {
         case .link: try link(Link(unchecked: resource))
         case .listener: try listener(Listener(unchecked: resource))
         case .connector: try connector(Connector(unchecked: resource))
+        case .attachedConnectorBinding: try attached(resource)
         case .multiKeyListener: try multiKeyListener(MultiKeyListener(unchecked: resource))
         default: Part()
         }
@@ -102,6 +104,7 @@ struct ConfigurationBuilder {
     // MARK: The host's own entities
 
     private func hostEntities() throws(ResourceFault) -> [Entity] {
+        if host.cluster != nil { return try clusterEntities() }
         let metadata: Document = [
             "id": .string(host.siteID), "version": .string(host.version), "platform": "linux",
         ]
@@ -137,6 +140,7 @@ struct ConfigurationBuilder {
     }
 
     private func localListener() throws(ResourceFault) -> Part {
+        if host.cluster != nil { return try clusterListener() }
         let name = SiteReconciler.localProfile
         let listener = try entity(
             "listener",
@@ -235,6 +239,7 @@ struct ConfigurationBuilder {
     }
 
     private func listener(_ listener: Listener) throws(ResourceFault) -> Part {
+        if host.cluster != nil { return try clusterListener(listener) }
         var attributes: [String: AttributeValue] = [
             "name": .string("listener/\(listener.name)"), "host": .string(listener.host),
             "port": .string(String(listener.port)), "address": .string(listener.routingKey),
@@ -247,9 +252,14 @@ struct ConfigurationBuilder {
         guard let strategy = listener.strategy else { return Part() }
         let name = "multiAddress/\(listener.name)"
         var attributes: [String: AttributeValue] = [
-            "name": .string(name), "host": .string(listener.host), "port": .string(String(listener.port)),
-            "siteId": .string(host.siteID), "multiAddressStrategy": .string(strategy.word),
+            "name": .string(name), "siteId": .string(host.siteID), "multiAddressStrategy": .string(strategy.word),
         ]
+        if host.cluster != nil {
+            attributes["port"] = .string(String(try servicePort(ClusterState.portKey(multiKeyListener: listener.name))))
+        } else {
+            attributes["host"] = .string(listener.host)
+            attributes["port"] = .string(String(listener.port))
+        }
         if listener.requireClientCert { attributes["authenticatePeer"] = .boolean(true) }
         var part = try tcpListener(&attributes, credentials: listener.tlsCredentials, observer: listener.observer)
         let values: [Int]
@@ -269,7 +279,7 @@ struct ConfigurationBuilder {
         return part
     }
 
-    private func tcpListener(
+    func tcpListener(
         _ attributes: inout [String: AttributeValue], credentials: String, observer: String
     ) throws(ResourceFault) -> Part {
         var part = Part()
@@ -283,27 +293,32 @@ struct ConfigurationBuilder {
     }
 
     private func connector(_ connector: Connector) throws(ResourceFault) -> Part {
+        if host.cluster != nil, connector.host.isEmpty { return try clusterConnector(connector) }
         var part = Part()
         var attributes: [String: AttributeValue] = [
             "name": .string("connector/\(connector.name)@\(connector.host)"), "host": .string(connector.host),
             "port": .string(String(connector.port)), "address": .string(connector.routingKey),
             "siteId": .string(host.siteID),
         ]
-        if !connector.tlsCredentials.isEmpty {
-            let name = connector.useClientCert ? connector.tlsCredentials : "\(connector.tlsCredentials)-profile"
-            part.profiles = [
-                try profile(name, secret: connector.tlsCredentials, needsKeyPair: connector.useClientCert)
-            ]
-            attributes["sslProfile"] = .string(name)
-            if let verify = connector.verifyHostname { attributes["verifyHostname"] = .boolean(verify) }
-        }
+        part.profiles = try secure(&attributes, of: connector)
         part.entities = [try entity("tcpConnector", attributes)]
         return part
     }
 
     // MARK: Parts
 
-    private func profile(_ name: String, secret: String, needsKeyPair: Bool) throws(ResourceFault) -> Entity {
+    /// TLS towards the server; gives the profile it takes.
+    func secure(
+        _ attributes: inout [String: AttributeValue], of connector: Connector
+    ) throws(ResourceFault) -> [Entity] {
+        guard !connector.tlsCredentials.isEmpty else { return [] }
+        let name = connector.useClientCert ? connector.tlsCredentials : "\(connector.tlsCredentials)-profile"
+        attributes["sslProfile"] = .string(name)
+        if let verify = connector.verifyHostname { attributes["verifyHostname"] = .boolean(verify) }
+        return [try profile(name, secret: connector.tlsCredentials, needsKeyPair: connector.useClientCert)]
+    }
+
+    func profile(_ name: String, secret: String, needsKeyPair: Bool) throws(ResourceFault) -> Entity {
         guard let files = host.profiles[name] else {
             throw ResourceFault(text: "TLS credentials secret \"\(secret)\" not found")
         }
@@ -327,7 +342,7 @@ struct ConfigurationBuilder {
         return try entity("sslProfile", attributes)
     }
 
-    private func entity(_ type: String, _ attributes: [String: AttributeValue]) throws(ResourceFault) -> Entity {
+    func entity(_ type: String, _ attributes: [String: AttributeValue]) throws(ResourceFault) -> Entity {
         do {
             let made = try Schema.validate(type: type, attributes: attributes, for: .file)
             try Schema.checkRole(of: made, mode: mode)

@@ -1,3 +1,5 @@
+import SiteModel
+
 /// Which files of a TLS profile are present, and which generation they are.
 package struct ProfileFiles: Hashable, Sendable {
     /// `tls.crt` and `tls.key` are there.
@@ -42,12 +44,18 @@ package struct HostState: Hashable, Sendable {
     package var advertisedHosts: [String]
     /// Name of the Site that is active; nil picks the first by name.
     package var activeSite: String?
+    /// What a cluster knows beside; nil on hosts.
+    package var cluster: ClusterState?
+    /// Resources that the platform refuses, with the text for their Configured condition.
+    package var faults: [ResourceKey: String]
 
     /// The state of a host's namespace.
     package init(
         namespace: String, siteID: String, routerIDSuffix: String, version: String, localPort: Int = 5671,
         httpPort: Int? = nil, ports: [String: Int] = [:], certificateFolder: String,
-        profiles: [String: ProfileFiles] = [:], advertisedHosts: [String] = [], activeSite: String? = nil
+        profiles: [String: ProfileFiles] = [:], advertisedHosts: [String] = [], activeSite: String? = nil,
+        cluster: ClusterState? = nil,
+        faults: [ResourceKey: String] = [:]
     ) {
         self.namespace = namespace
         self.siteID = siteID
@@ -60,5 +68,7 @@ package struct HostState: Hashable, Sendable {
         self.profiles = profiles
         self.advertisedHosts = advertisedHosts
         self.activeSite = activeSite
+        self.cluster = cluster
+        self.faults = faults
     }
 }

@@ -11,13 +11,20 @@ package struct ResourceStatus: Hashable, Sendable {
         package let type: ConditionType
         /// What it says; nil: it is to be absent.
         package let state: ConditionState?
+
+        /// An entry.
+        package init(type: ConditionType, state: ConditionState?) {
+            self.type = type
+            self.state = state
+        }
     }
     /// Conditions in order. Conditions not named stay as they are.
     package let conditions: [Entry]
     /// Further fields below `status`; a nil value removes the field.
     package let fields: [String: Document?]
 
-    init(key: ResourceKey, conditions: [Entry], fields: [String: Document?] = [:]) {
+    /// A status.
+    package init(key: ResourceKey, conditions: [Entry], fields: [String: Document?] = [:]) {
         self.key = key
         self.conditions = conditions
         self.fields = fields

@@ -141,20 +141,20 @@ package enum SiteReconciler {
     }
 
     /// The Site in force: the remembered one, else the first by name.
-    static func activeSite(_ resources: [Resource], host: HostState) -> Site? {
+    package static func activeSite(_ resources: [Resource], host: HostState) -> Site? {
         let sites = resources.compactMap(Site.init).sorted { $0.name < $1.name }
         return sites.first { $0.name == host.activeSite } ?? sites.first
     }
 
     /// The endpoint of a link that a router of the site dials: named like the role it needs, or, in static links
     /// of hosts, ending in it.
-    static func endpoint(of link: Link, isEdge: Bool) -> Endpoint? {
+    package static func endpoint(of link: Link, isEdge: Bool) -> Endpoint? {
         let role = isEdge ? "edge" : "inter-router"
         return link.endpoints.first { $0.name == role } ?? link.endpoints.first { $0.name.hasSuffix("-\(role)") }
     }
 
     /// The sslProfile of a RouterAccess: its credentials, or its name.
-    static func profile(of access: RouterAccess) -> String {
+    package static func profile(of access: RouterAccess) -> String {
         access.tlsCredentials.isEmpty ? access.name : access.tlsCredentials
     }
 }

@@ -7,12 +7,17 @@ enum ControllerCommand {
         skupper-controller: turns the resources of Skupper sites into running routers.
 
         usage: skupper-controller [--platform linux] [--namespace NAME] [--foreground]
+               skupper-controller --platform kubernetes [--kubeconfig FILE]
+               skupper-controller --platform adaptor [--init]
 
           --platform NAME     linux (default): the namespaces of this host's data home.
-                              kubernetes, adaptor: not built yet.
+                              kubernetes: the sites of a cluster.
+                              adaptor: runs beside a router in its pod.
           -n, --namespace NAME
                               serve one namespace. Without it, every namespace that has been
                               started is served, each by a process of its own.
+          --kubeconfig FILE   the cluster; else KUBECONFIG, ~/.kube/config, or the pod's own.
+          --init              adaptor: write configuration and certificates, and end.
           --foreground        write the log to standard error as it is (for systemd and terminals).
           -h, --help          this text
           -v, --version       the version
@@ -32,6 +37,8 @@ enum ControllerCommand {
         var platform = "linux"
         var namespace: String?
         var isForeground = false
+        var kubeconfig: String?
+        var isInit = false
         var wantsHelp = false
         var wantsVersion = false
     }
@@ -55,11 +62,7 @@ enum ControllerCommand {
         }
         switch parsed.platform {
         case "linux": break
-        case "kubernetes", "adaptor":
-            write(
-                "skupper-controller: --platform \(parsed.platform) is not built yet: this version serves sites on "
-                    + "hosts only. Use --platform linux, or Skupper's own controller on Kubernetes.\n", to: 2)
-            return 1
+        case "kubernetes", "adaptor": break
         default:
             write(
                 "skupper-controller: --platform is \"\(parsed.platform)\": there is linux, kubernetes and adaptor. "
@@ -67,7 +70,12 @@ enum ControllerCommand {
             return 2
         }
         do {
-            if let namespace = parsed.namespace {
+            if parsed.platform == "kubernetes" {
+                try ClusterCommand.controller(kubeconfig: parsed.kubeconfig, namespace: parsed.namespace)
+            } else if parsed.platform == "adaptor" {
+                try ClusterCommand.adaptor(
+                    kubeconfig: parsed.kubeconfig, namespace: parsed.namespace, isInit: parsed.isInit)
+            } else if let namespace = parsed.namespace {
                 try serve(namespace, isForeground: parsed.isForeground)
             } else {
                 try serveAll()
@@ -112,6 +120,10 @@ enum ControllerCommand {
             case "--namespace", "-n":
                 guard let value = given ?? rest.popFirst() else { return missing(argument) }
                 result.namespace = value
+            case "--kubeconfig", "-kubeconfig":
+                guard let value = given ?? rest.popFirst() else { return missing(argument) }
+                result.kubeconfig = value
+            case "--init": result.isInit = true
             case "--foreground": result.isForeground = true
             case "--help", "-h", "help": result.wantsHelp = true
             case "--version", "-v": result.wantsVersion = true

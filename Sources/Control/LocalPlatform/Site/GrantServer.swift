@@ -140,13 +140,13 @@ package final class GrantServer: Sendable {
     }
 
     /// Why no documents can be made.
-    struct DocumentsFailure: Error {
-        let refusal: GrantLedger.Refusal
+    package struct DocumentsFailure: Error {
+        package let refusal: GrantLedger.Refusal
         let reason: RefusalReason?
     }
 
     /// Secret and Links for a site that redeems (control-plane.md §3.6).
-    static func documents(
+    package static func documents(
         name: String, subject: String, issuing: Issuing?, now: Int64
     ) throws(DocumentsFailure) -> String {
         guard let issuing else {

@@ -1,21 +1,24 @@
 import ManagementClient
 
 /// What other routers of the network say about themselves, asked through the own router.
-struct NetworkScan: Hashable, Sendable {
+package struct NetworkScan: Hashable, Sendable {
     /// Most routers asked in one scan.
     static let routerLimit = 64
     /// Longest wait for one router's answer, milliseconds.
     static let answerLimit = 1_500
 
     /// `metadata` by router id.
-    var metadata: [String: String] = [:]
+    package var metadata: [String: String] = [:]
     /// How many listeners of other sites use a routing key.
-    var listeners: [String: Int] = [:]
+    package var listeners: [String: Int] = [:]
     /// How many connectors of other sites serve a routing key.
-    var connectors: [String: Int] = [:]
+    package var connectors: [String: Int] = [:]
+
+    /// Nothing known.
+    package init() {}
 
     /// Asks every router but the own one. Blocks; to be done on a worker. A router that does not answer is left out.
-    static func run(_ address: ManagementAddress, own: String, routers: [String]) -> NetworkScan {
+    package static func run(_ address: ManagementAddress, own: String, routers: [String]) -> NetworkScan {
         var result = NetworkScan()
         var client: ManagementClient?
         for id in routers.filter({ $0 != own }).prefix(routerLimit) {

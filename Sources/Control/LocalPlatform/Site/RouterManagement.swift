@@ -3,7 +3,7 @@ import RouterConfig
 import SiteReconciler
 
 /// The controller's hold on its router: what it runs, what it reports, and how it is changed. Used from one thread.
-final class RouterManagement {
+package final class RouterManagement {
     /// Types whose entities are compared and changed while the router runs.
     private static let liveTypes = [
         "sslProfile", "proxyProfile", "router.config.address", "router.config.autoLink", "tcpConnector", "tcpListener",
@@ -17,12 +17,14 @@ final class RouterManagement {
     private let address: ManagementAddress
     private var client: ManagementClient?
     private var nextAttempt: Int64 = 0
-    private(set) var lastError = ""
+    /// Why the last request failed, "" when it did not.
+    package private(set) var lastError = ""
 
-    init(address: ManagementAddress) { self.address = address }
+    /// The management of the router at an address; it is connected to when needed.
+    package init(address: ManagementAddress) { self.address = address }
 
     /// Gives up the connection, for when the router was stopped or replaced.
-    func disconnect() {
+    package func disconnect() {
         client?.close()
         client = nil
         nextAttempt = 0
@@ -60,7 +62,7 @@ final class RouterManagement {
     // MARK: Configuration
 
     /// What the router runs now; entities that only a start reads are taken from `started`.
-    func configuration(startedWith started: RouterConfiguration, now: Int64) -> RouterConfiguration? {
+    package func configuration(startedWith started: RouterConfiguration, now: Int64) -> RouterConfiguration? {
         with(now: now) { client in
             var entities = started.entities.filter { !RouterManagement.liveTypes.contains($0.type) }
             for type in RouterManagement.liveTypes {
@@ -74,7 +76,7 @@ final class RouterManagement {
     }
 
     /// Carries out the steps of a plan in order; the first failure ends it. True if all were done.
-    func apply(_ plan: ConfigurationPlan, now: Int64) -> Bool {
+    package func apply(_ plan: ConfigurationPlan, now: Int64) -> Bool {
         with(now: now) { client in
             for step in plan.steps {
                 switch step {
@@ -97,7 +99,7 @@ final class RouterManagement {
     // MARK: Observation
 
     /// The router's truth now; nil if it does not answer.
-    func observe(now: Int64) -> RouterObservation? {
+    package func observe(now: Int64) -> RouterObservation? {
         with(now: now) { client in
             var result = RouterObservation(isRunning: true)
             let nodes = try client.query("io.skupper.router.router.node")

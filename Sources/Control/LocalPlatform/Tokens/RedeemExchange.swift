@@ -15,6 +15,16 @@ package struct RedeemRequest: Hashable, Sendable {
     package let subject: String
     /// Longest time for the whole exchange, milliseconds.
     package let timeoutMilliseconds: Int
+
+    /// A request.
+    package init(url: String, ca: String, code: String, name: String, subject: String, timeoutMilliseconds: Int) {
+        self.url = url
+        self.ca = ca
+        self.code = code
+        self.name = name
+        self.subject = subject
+        self.timeoutMilliseconds = timeoutMilliseconds
+    }
 }
 
 /// The answer of a grant server.

@@ -113,7 +113,7 @@ package struct TokenRedeemer: Sendable {
     }
 
     /// The Secret and Links of an answer (control-plane.md §3.6); unknown fields are kept.
-    static func resources(in body: String, token: AccessToken) -> Result<[Resource], ResourceError> {
+    package static func resources(in body: String, token: AccessToken) -> Result<[Resource], ResourceError> {
         do {
             var resources = try Resource.parseAll(yaml: body)
             let secrets = resources.compactMap { Secret($0) }

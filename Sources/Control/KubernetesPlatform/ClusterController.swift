@@ -1,0 +1,290 @@
+import ControlIO
+import Glibc
+import HTTPServer
+import KubernetesAPI
+import KubernetesReconciler
+import LocalPlatform
+import SiteModel
+import SiteTrust
+import Threading
+
+/// The controller on a cluster: watches, plans each namespace that changed, and carries plans out while it leads.
+///
+/// Threads: the watcher's puts objects into the cache and namespaces into the queue; one worker plans and writes; the
+/// elector's says who leads; the grant server's and the redemptions' have clients of their own.
+package final class ClusterController: Sendable {
+    private struct State {
+        var missing: Set<String> = []
+        var troubles: [String: String] = [:]
+        var isLeader = false
+        var lastFaults: [String: String] = [:]
+    }
+
+    private let access: ClusterAccess
+    private let environment: ControllerEnvironment
+    private let log: ControllerLog
+    private let cache = ObjectCache()
+    private let queue = SharedWorkQueue<String>()
+    private let state = Locked(State())
+    private let grants: ClusterGrants
+    private let redemptions: TokenRedemptions
+
+    /// A controller for the cluster that `access` leads to.
+    package init(_ access: ClusterAccess, environment: ControllerEnvironment, log: ControllerLog) throws(APIFault) {
+        self.access = access
+        self.environment = environment
+        self.log = log
+        let (cache, queue) = (cache, queue)
+        grants = ClusterGrants(try APIClient(access), log: log) { stored in
+            if let resource = WatchedKinds.resource("AccessGrant") { cache.put(resource.completed(stored)) }
+            queue.add(stored.value(at: ["metadata", "namespace"])?.stringValue ?? "")
+        }
+        redemptions = TokenRedemptions(access, cache: cache, log: log) { namespace, pause in
+            queue.add(namespace, afterMilliseconds: pause)
+        }
+    }
+
+    /// Runs until a signal says stop.
+    package func run(signals: ControllerSignals) throws {
+        let health = try HTTPServer(host: environment.healthHost, port: environment.healthPort, tls: nil) { [self] in
+            healthAnswer($0)
+        }
+        defer { health.stop() }
+        let watcher = try ClusterWatcher(access)
+        watch(with: watcher)
+        guard watcher.start() else { throw ControllerFault("no thread can be started for the watches") }
+        defer { watcher.stop() }
+        let elector = LeaderElector(
+            try APIClient(access), namespace: environment.namespace, name: "skupper-controller",
+            identity: environment.identity
+        ) { [self] in changed($0) }
+        guard elector.start() else { throw ControllerFault("no thread can be started for the election of a leader") }
+        let worker = Worker<Bool> { [self] in work() }
+        log.note(
+            "controller of \(environment.watchedNamespace.map { "namespace \($0)" } ?? "all namespaces") at "
+                + access.server)
+        var waiting = pollfd(fd: signals.descriptor, events: Int16(POLLIN), revents: 0)
+        while true {
+            _ = poll(&waiting, 1, -1)
+            if signals.take().isStop { break }
+        }
+        log.note("stopping")
+        grants.stop()
+        queue.stop()
+        while worker.take() == nil { usleep(10_000) }
+        elector.stop()
+    }
+
+    private func healthAnswer(_ request: HTTPRequest) -> HTTPResponse {
+        guard request.path == "/healthz" else { return .text("not found\n", status: 404) }
+        let missing = state.withLock { $0.missing.sorted() }
+        // What cannot be read for want of a right stays missing; that is told in the log, and is no reason to restart.
+        return missing.isEmpty ? .text("ok\n") : .text("waiting for \(missing.joined(separator: ", "))\n", status: 503)
+    }
+
+    // MARK: Watching
+
+    private func watch(with watcher: ClusterWatcher) {
+        let kinds = WatchedKinds.all(environment.settings)
+        state.withLock { $0.missing = Set(kinds.map(\.plural)) }
+        for kind in kinds {
+            watcher.add(kind, namespace: environment.watchedNamespace) { [self] in delivered($0, kind: kind) }
+        }
+    }
+
+    private func delivered(_ delivery: WatchDelivery, kind: APIResource) {
+        switch delivery {
+        case .changed(let object):
+            let object = kind.completed(object)
+            if cache.put(object) { touch(object, kind: kind) }
+        case .removed(let object):
+            let object = kind.completed(object)
+            let wasOurs = kind.group == "skupper.io"
+            cache.remove(object)
+            if wasOurs, let name = object.value(at: ["metadata", "namespace"])?.stringValue { queue.add(name) }
+            touch(object, kind: kind)
+        case .synced: arrived(kind)
+        case .troubled(let fault):
+            // Clusters whose definitions are older lack this kind.
+            if fault.isNotFound, kind.kind == "MultiKeyListener" { arrived(kind) }
+            let text = "\(fault)"
+            let isNew = state.withLock { state in
+                defer { state.troubles[kind.plural] = text }
+                return state.troubles[kind.plural] != text
+            }
+            if isNew { log.warn("watch of \(kind.plural): \(text)") }
+        case .recovered: state.withLock { $0.troubles[kind.plural] = nil }
+        }
+    }
+
+    private func arrived(_ kind: APIResource) {
+        let isComplete = state.withLock { state in
+            state.missing.remove(kind.plural) != nil && state.missing.isEmpty
+        }
+        if isComplete { lookAtAll() }
+    }
+
+    private func lookAtAll() {
+        for name in cache.names where cache.isOurs(name) || name == environment.namespace { queue.add(name) }
+        queue.add(environment.namespace)
+    }
+
+    /// Queues the namespaces that an object has to do with.
+    private func touch(_ object: Document, kind: APIResource) {
+        guard let resource = try? Resource(document: object) else { return }
+        let name = resource.namespace
+        if cache.isOurs(name) || name == environment.namespace { queue.add(name) }
+        switch resource.kind {
+        case "AttachedConnector": queue.add(resource.spec("siteNamespace")?.scalarText ?? name)
+        case "AttachedConnectorBinding": queue.add(resource.spec("connectorNamespace")?.scalarText ?? name)
+        case "Pod":
+            for connector in cache.attaching("AttachedConnector") where connector.namespace == name {
+                queue.add(connector.spec("siteNamespace")?.scalarText ?? name)
+            }
+        case "SecuredAccess", "Secret", "Service":
+            // The grant server's address is in the status of every grant.
+            if resource.name == "skupper-grant-server", name == environment.namespace { lookAtAll() }
+        default: break
+        }
+    }
+
+    // MARK: Leading
+
+    private func changed(_ change: LeaderElector.Change) {
+        switch change {
+        case .lead:
+            log.note("this replica leads")
+            state.withLock { $0.isLeader = true }
+            lookAtAll()
+        case .resign(let why):
+            log.note("this replica no longer leads: \(why)")
+            state.withLock { $0.isLeader = false }
+        case .follow(let holder): log.note("\(holder) leads; this replica stands by")
+        case .troubled(let fault): log.warn("election of a leader: \(fault)")
+        }
+    }
+
+    // MARK: Working
+
+    private func work() -> Bool {
+        guard let client = try? APIClient(access) else {
+            log.warn("no client for the API server can be made")
+            return false
+        }
+        while let namespace = queue.take() {
+            guard state.withLock({ $0.missing.isEmpty }) else {
+                queue.done(namespace)
+                continue
+            }
+            if reconcile(namespace, client: client) {
+                queue.done(namespace)
+            } else {
+                queue.retry(namespace)
+            }
+        }
+        return true
+    }
+
+    /// Plans a namespace and carries the plan out; false if it has to be done again.
+    private func reconcile(_ namespace: String, client: APIClient) -> Bool {
+        guard isControlled(namespace) else { return true }
+        let snapshot = snapshot(namespace)
+        let plan = NamespacePlanner.plan(snapshot, settings: environment.settings, nowUnix: WallClock.now) { _ in
+            (try? RandomValues.code()) ?? ""
+        }
+        serveGrants(snapshot, plan: plan)
+        guard state.withLock({ $0.isLeader }) else { return true }
+        var writer = PlanWriter(client: client, cache: cache, namespace: namespace)
+        writer.carryOut(plan)
+        report(writer.faults, in: namespace)
+        if let site = snapshot.objects("Site").compactMap(Site.init).first(where: { !$0.uid.isEmpty }) {
+            redemptions.start(plan.redemptions, namespace: namespace, site: site)
+        }
+        // What was written went into the cache; the plan of that has to be looked at as well.
+        if !plan.isEmpty, writer.faults.isEmpty { queue.add(namespace) }
+        return writer.faults.isEmpty
+    }
+
+    private func report(_ faults: [String], in namespace: String) {
+        let text = faults.joined(separator: "; ")
+        let isNew = state.withLock { state in
+            defer { state.lastFaults[namespace] = text }
+            return state.lastFaults[namespace] ?? "" != text
+        }
+        if isNew, !text.isEmpty { log.warn("namespace \(namespace): \(text)") }
+    }
+
+    /// Whether this controller, of several in a cluster, has the namespace (control-plane.md §4.1).
+    private func isControlled(_ namespace: String) -> Bool {
+        guard let map = cache.get("ConfigMap", "skupper", in: namespace),
+            let wanted = map.document.value(at: ["data", "controller"])?.stringValue, !wanted.isEmpty
+        else { return true }
+        let name = environment.settings.controllerName
+        return wanted == name || wanted == "\(environment.namespace)/\(name)"
+    }
+
+    private func snapshot(_ namespace: String) -> NamespaceSnapshot {
+        let resources = cache.resources(in: namespace)
+        let now = WallClock.now
+        var spoilt: Set<String> = []
+        for secret in resources.compactMap(Secret.init) where secret.resource.isControlled {
+            guard let text = secret.textValue("tls.crt") else { continue }
+            if (try? CertificateInspection(pem: text))?.isValid(atUnix: now) != true { spoilt.insert(secret.name) }
+        }
+        let attached = cache.attaching("AttachedConnector")
+            .filter { $0.spec("siteNamespace")?.scalarText == namespace }
+            .map { connector in
+                NamespaceSnapshot.Attached(
+                    connector: connector,
+                    pods: cache.resources(in: connector.namespace).filter { $0.kind == "Pod" })
+            }
+        let bindings = cache.attaching("AttachedConnectorBinding").filter { $0.namespace != namespace }
+        return NamespaceSnapshot(
+            namespace: namespace, resources: resources, attached: attached, bindings: bindings,
+            spoiltSecrets: spoilt, grantURL: grantURL(), grantAuthority: grantSecret?.textValue("ca.crt") ?? "")
+    }
+
+    // MARK: Grants
+
+    private var grantSecret: Secret? {
+        cache.get("Secret", "skupper-grant-server", in: environment.namespace).flatMap { Secret($0) }
+    }
+
+    private func grantURL() -> String {
+        guard environment.settings.grantsEnabled else { return "" }
+        if !environment.grantBaseURL.isEmpty { return "https://\(environment.grantBaseURL)" }
+        guard let access = cache.get("SecuredAccess", "skupper-grant-server", in: environment.namespace),
+            let endpoint = access.status("endpoints")?[0], let host = endpoint["host"]?.scalarText,
+            let port = endpoint["port"]?.scalarText
+        else { return "" }
+        return "https://\(host.contains(":") ? "[\(host)]" : host):\(port)"
+    }
+
+    private func serveGrants(_ snapshot: NamespaceSnapshot, plan: ReconcilePlan) {
+        guard environment.settings.grantsEnabled else { return }
+        if snapshot.namespace == environment.namespace, let secret = grantSecret,
+            let certificate = secret.textValue("tls.crt"), let key = secret.textValue("tls.key")
+        {
+            grants.serve(
+                host: environment.grantHost, port: environment.grantPort,
+                identity: TLSIdentity(certificatePEM: certificate, privateKeyPEM: key, minimumVersion: .tls13))
+        }
+        var issuing: GrantServer.Issuing?
+        if let secret = snapshot.object("Secret", plan.issuerName).flatMap({ Secret($0) }),
+            let certificate = secret.textValue("tls.crt"), let key = secret.textValue("tls.key")
+        {
+            issuing = GrantServer.Issuing(
+                authority: KeyedCertificate(certificatePEM: certificate, keyPEM: key), endpoints: plan.linkEndpoints)
+        }
+        // Statuses of this plan count at once: a code that was just made must be known before anybody has it.
+        let written = Dictionary(plan.statuses.map { ($0.key, $0) }, uniquingKeysWith: { first, _ in first })
+        let known = snapshot.objects("AccessGrant").map { written[$0.key] ?? $0 }
+        grants.update(snapshot.namespace, grants: known.compactMap { AccessGrant($0) }, issuing: issuing)
+    }
+}
+
+/// Why the controller cannot run.
+package struct ControllerFault: Error, CustomStringConvertible {
+    package let description: String
+    init(_ description: String) { self.description = description }
+}

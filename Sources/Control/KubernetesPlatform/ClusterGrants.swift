@@ -1,0 +1,129 @@
+import ControlIO
+import HTTPServer
+import KubernetesAPI
+import LocalPlatform
+import SiteModel
+import SiteTrust
+import Threading
+
+/// The grant server of a cluster: one for the sites of all namespaces (control-plane.md §3.2 to §3.6). A redemption
+/// is in the AccessGrant's status before its answer leaves.
+final class ClusterGrants: Sendable {
+    private struct State {
+        var ledger = GrantLedger()
+        var issuing: [String: GrantServer.Issuing] = [:]
+        var client: APIClient
+    }
+
+    private let state: Locked<State>
+    private let server = Locked<(http: HTTPServer, identity: TLSIdentity)?>(nil)
+    private let log: ControllerLog
+    private let redeemed: @Sendable (Document) -> Void
+
+    /// - Parameters:
+    ///   - client: for this server alone.
+    ///   - redeemed: told the AccessGrant as it is stored after a redemption.
+    init(_ client: APIClient, log: ControllerLog, redeemed: @escaping @Sendable (Document) -> Void) {
+        state = Locked(State(client: client))
+        self.log = log
+        self.redeemed = redeemed
+    }
+
+    /// Serves with an identity from now on; nil leaves everything as it is.
+    func serve(host: String, port: UInt16, identity: TLSIdentity) {
+        server.withLock { current in
+            do {
+                if let running = current {
+                    guard running.identity != identity else { return }
+                    try running.http.replaceIdentity(identity)
+                    current = (running.http, identity)
+                } else {
+                    let http = try HTTPServer(
+                        host: host, port: port, tls: identity,
+                        limits: HTTPLimits(bodyBytes: 4096, headerBytes: 8192, connections: 64, idleSeconds: 30)
+                    ) { [self] in respond(to: $0) }
+                    current = (http, identity)
+                    log.note("grant server listens on port \(http.port)")
+                }
+            } catch {
+                log.warn("grant server: \(error)")
+            }
+        }
+    }
+
+    /// Ends the server.
+    func stop() {
+        let running = server.withLock { current in
+            defer { current = nil }
+            return current
+        }
+        running?.http.stop()
+    }
+
+    /// Takes the grants of a namespace as they are now, and what answers are made of there.
+    func update(_ namespace: String, grants: [AccessGrant], issuing: GrantServer.Issuing?) {
+        state.withLock { state in
+            state.issuing[namespace] = issuing
+            let kept = Set(grants.map(\.uid))
+            for old in state.ledger.grants where old.namespace == namespace && !kept.contains(old.uid) {
+                state.ledger.remove(uid: old.uid)
+            }
+            for grant in grants where !grant.uid.isEmpty && !grant.statusCode.isEmpty {
+                state.ledger.upsert(
+                    GrantLedger.Grant(
+                        uid: grant.uid, namespace: namespace, name: grant.name, code: grant.statusCode,
+                        expirationUnix: Timestamp.parse(grant.expirationTime),
+                        redemptionsAllowed: max(1, grant.redemptionsAllowed), redemptions: grant.redemptions))
+            }
+        }
+    }
+
+    private func respond(to request: HTTPRequest) -> HTTPResponse {
+        let now = WallClock.now
+        let response = state.withLock { state -> HTTPResponse in
+            switch state.ledger.begin(
+                path: request.path, method: request.method, code: request.body, now: now, peer: request.peerAddress)
+            {
+            case .refuse(let refusal): return ClusterGrants.response(refusal)
+            case .issue(let ticket): return issue(ticket, request: request, now: now, state: &state)
+            }
+        }
+        let text = String(decoding: response.body.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
+        log.note(
+            "grant server: \(request.peerAddress): \(response.status) \(response.status == 200 ? "redeemed" : text)")
+        return response
+    }
+
+    private func issue(
+        _ ticket: GrantLedger.Ticket, request: HTTPRequest, now: Int64, state: inout State
+    ) -> HTTPResponse {
+        func given(_ header: String) -> String? { request.header(header).flatMap { $0.isEmpty ? nil : $0 } }
+        let name = given("name") ?? ticket.name
+        do {
+            let text = try GrantServer.documents(
+                name: name, subject: given("subject") ?? name, issuing: state.issuing[ticket.namespace], now: now)
+            let used = (state.ledger.grant(uid: ticket.uid)?.redemptions ?? 0) + 1
+            guard let grants = WatchedKinds.resource("AccessGrant") else { return ClusterGrants.response(.storeFailed) }
+            let stored = try state.client.merge(
+                grants, namespace: ticket.namespace, name: ticket.name,
+                ["metadata": ["uid": .string(ticket.uid)], "status": ["redemptions": .int(Int64(used))]],
+                subresource: "status")
+            guard state.ledger.commit(ticket) != nil else { return ClusterGrants.response(.storeFailed) }
+            redeemed(stored)
+            return HTTPResponse(status: 200, headers: [("Content-Type", "application/yaml")], body: Array(text.utf8))
+        } catch let failure as GrantServer.DocumentsFailure {
+            state.ledger.abandon(ticket)
+            return ClusterGrants.response(failure.refusal)
+        } catch {
+            log.warn("grant \(ticket.namespace)/\(ticket.name): the redemption cannot be stored: \(error)")
+            state.ledger.abandon(ticket)
+            return ClusterGrants.response(.storeFailed)
+        }
+    }
+
+    private static func response(_ refusal: GrantLedger.Refusal) -> HTTPResponse {
+        var response = HTTPResponse.text(refusal.text + "\n", status: refusal.status)
+        if let wait = refusal.retryAfterSeconds { response.headers.append(("Retry-After", String(wait))) }
+        return response
+    }
+}

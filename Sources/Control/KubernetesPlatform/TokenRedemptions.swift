@@ -1,0 +1,179 @@
+import ControlIO
+import KubernetesAPI
+import LocalPlatform
+import SiteModel
+import Threading
+
+/// Redeems AccessTokens on threads of their own, so that an issuing site that does not answer holds up nothing else
+/// (control-plane.md §3.8).
+final class TokenRedemptions: Sendable {
+    /// Redemptions at the same time.
+    private static let parallel = 4
+    /// Wait before a site that could not be reached is asked again, milliseconds.
+    private static let pause: Int64 = 10_000
+    /// Annotation of what a token gave: its uid.
+    private static let mark = "internal.skupper.io/token"
+
+    private struct State {
+        var running: Set<String> = []
+        /// By uid of the token: not to be tried before, milliseconds.
+        var waits: [String: Int64] = [:]
+    }
+
+    private let state = Locked(State())
+    private let access: ClusterAccess
+    private let cache: ObjectCache
+    private let log: ControllerLog
+    /// Called with a namespace when something changed there, and the wait until it is to be looked at, milliseconds.
+    private let changed: @Sendable (String, Int) -> Void
+
+    init(
+        _ access: ClusterAccess, cache: ObjectCache, log: ControllerLog,
+        changed: @escaping @Sendable (String, Int) -> Void
+    ) {
+        self.access = access
+        self.cache = cache
+        self.log = log
+        self.changed = changed
+    }
+
+    /// Starts the redemption of those that are not under way and not waiting.
+    func start(_ tokens: [AccessToken], namespace: String, site: Site) {
+        let now = MonotonicClock.now
+        for token in tokens {
+            let isOurs = state.withLock { state -> Bool in
+                guard !state.running.contains(token.uid), state.running.count < TokenRedemptions.parallel,
+                    (state.waits[token.uid] ?? 0) <= now
+                else { return false }
+                state.running.insert(token.uid)
+                return true
+            }
+            guard isOurs else { continue }
+            _ = Worker<Void> { [self] in
+                let pause = redeem(token, namespace: namespace, site: site)
+                state.withLock { state in
+                    state.running.remove(token.uid)
+                    state.waits[token.uid] = pause > 0 ? MonotonicClock.now + Int64(pause) : nil
+                    if state.waits.count > 10_000 { state.waits = [:] }
+                }
+                changed(namespace, pause)
+            }
+        }
+    }
+
+    /// Redeems one token and writes what it gave; the wait until the next attempt, 0 when it is decided.
+    private func redeem(_ token: AccessToken, namespace: String, site: Site) -> Int {
+        do {
+            let client = try APIClient(access)
+            if let link = cache.get("Link", token.name, in: namespace),
+                link.annotation(TokenRedemptions.mark) == token.uid
+            {
+                // An earlier life of this controller redeemed it and could not say so.
+                try write(.ready, of: token, namespace: namespace, client: client)
+                return 0
+            }
+            let outcome = ask(token, site: site)
+            switch outcome {
+            case .resources(let resources):
+                for resource in resources { try create(resource, of: token, namespace: namespace, site: site, client) }
+                try write(.ready, of: token, namespace: namespace, client: client)
+                log.note("token \(namespace)/\(token.name) redeemed")
+                return 0
+            case .refused(let text):
+                log.warn("token \(namespace)/\(token.name): \(text)")
+                try write(.error(text), of: token, namespace: namespace, client: client)
+                return 0
+            case .later(let text):
+                log.warn("token \(namespace)/\(token.name): \(text)")
+                try write(.pending(text), of: token, namespace: namespace, client: client)
+                return Int(TokenRedemptions.pause)
+            }
+        } catch {
+            log.warn("token \(namespace)/\(token.name): \(error)")
+            let text = "Controller could not create received secret or link: \(error)"
+            if error.isAlreadyExists, let client = try? APIClient(access) {
+                try? write(.error(text), of: token, namespace: namespace, client: client)
+                return 0
+            }
+            return Int(TokenRedemptions.pause)
+        }
+    }
+
+    private enum Outcome {
+        case resources([Resource])
+        case refused(String)
+        case later(String)
+    }
+
+    private func ask(_ token: AccessToken, site: Site) -> Outcome {
+        let request = RedeemRequest(
+            url: token.url, ca: token.ca, code: token.code, name: token.name, subject: site.uid,
+            timeoutMilliseconds: 10_000)
+        do throws(HTTPClientError) {
+            let reply = try redeemOverHTTPS(request)
+            let text = String(reply.body.split(separator: "\n").first ?? "")
+            guard reply.status == 200 else {
+                let message =
+                    "Controller got failed response: \(reply.status) (\(TokenRedemptions.phrase(reply.status))) \(text)"
+                return [429, 502, 503, 504].contains(reply.status) ? .later(message) : .refused(message)
+            }
+            switch TokenRedeemer.resources(in: reply.body, token: token) {
+            case .success(let resources): return .resources(resources)
+            case .failure(let error): return .refused("Controller could not decode response: \(error)")
+            }
+        } catch {
+            let message = "Controller got error: \(error)"
+            return error.isTemporary ? .later(message) : .refused(message)
+        }
+    }
+
+    private func create(
+        _ resource: Resource, of token: AccessToken, namespace: String, site: Site, _ client: APIClient
+    ) throws(APIFault) {
+        guard let kind = WatchedKinds.resource(resource.kind) else { return }
+        var copy = resource
+        copy.namespace = namespace
+        copy.document["status"] = nil
+        copy.document.set(nil, at: ["metadata", "creationTimestamp"])
+        copy.setAnnotation(TokenRedemptions.mark, token.uid)
+        copy.document.set(
+            [
+                [
+                    "apiVersion": .string(site.resource.apiVersion), "kind": "Site", "name": .string(site.name),
+                    "uid": .string(site.uid),
+                ]
+            ], at: ["metadata", "ownerReferences"])
+        cache.put(kind.completed(try client.create(kind, namespace: namespace, copy.document)))
+    }
+
+    private func write(
+        _ condition: ConditionState, of token: AccessToken, namespace: String, client: APIClient
+    ) throws(APIFault) {
+        guard let kind = WatchedKinds.resource("AccessToken") else { return }
+        var resource = cache.get("AccessToken", token.name, in: namespace) ?? token.resource
+        guard resource.uid == token.uid else { return }
+        var changed = resource.setCondition(.redeemed, condition, nowUnix: WallClock.now)
+        if case .ready = condition, resource.status("redeemed") != true {
+            resource.setStatus(true, "redeemed")
+            changed = true
+        }
+        guard changed, let status = resource.document["status"] else { return }
+        let stored = try client.merge(
+            kind, namespace: namespace, name: token.name, ["status": status], subresource: "status")
+        cache.put(kind.completed(stored))
+    }
+
+    private static func phrase(_ status: Int) -> String {
+        switch status {
+        case 400: "Bad Request"
+        case 403: "Forbidden"
+        case 404: "Not Found"
+        case 405: "Method Not Allowed"
+        case 429: "Too Many Requests"
+        case 500: "Internal Server Error"
+        case 502: "Bad Gateway"
+        case 503: "Service Unavailable"
+        default: "HTTP"
+        }
+    }
+}

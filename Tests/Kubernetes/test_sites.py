@@ -1,0 +1,137 @@
+"""Two sites in two namespaces of a real API server, linked by token, carrying traffic."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+from cluster import assets  # noqa: E402
+from harness import Server, connect, echo, wait_until  # noqa: E402
+
+WEST, EAST, WORKLOAD = "127.0.0.61", "127.0.0.62", "127.0.0.71"
+
+
+@unittest.skipIf(assets() is None, "KUBEBUILDER_ASSETS names no folder with etcd and kube-apiserver")
+class Sites(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        from site_cluster import SiteCluster
+        cls.cluster = SiteCluster().start()
+        cls.addClassCleanup(cls.cluster.stop)
+        for name in ("west", "east"):
+            cls.cluster.create_namespace(name)
+        cls.cluster.start_controller()
+
+    def skupper(self, *arguments, namespace, code=0):
+        from site_cluster import BIN
+        environment = dict(os.environ, KUBECONFIG=str(self.cluster.kubeconfig("admin", namespace)),
+                           SKUPPER_PLATFORM="kubernetes", SWIFT_BACKTRACE="enable=no")
+        done = subprocess.run([BIN / "skupper", *arguments, "-n", namespace], env=environment, text=True,
+                              capture_output=True, timeout=120)
+        self.assertEqual(done.returncode, code, f"{arguments}: {done.stdout}{done.stderr}"
+                         f"\n{self.cluster.controller.log_tail()}")
+        return done.stdout
+
+    def versions(self, namespace):
+        result = {}
+        for kind in ("Site", "Link", "Listener", "Connector", "RouterAccess", "SecuredAccess", "Certificate",
+                     "AccessGrant", "AccessToken", "ConfigMap", "Service", "Secret", "Deployment"):
+            for item in self.cluster.request("GET", self.cluster.place(kind, namespace))["items"]:
+                result[f"{kind}/{item['metadata']['name']}"] = item["metadata"]["resourceVersion"]
+        return result
+
+    def test_1_link_by_token(self):
+        cluster = self.cluster
+        cluster.apply("apiVersion: skupper.io/v2alpha1\nkind: Site\nmetadata:\n  name: west\nspec:\n"
+                      "  linkAccess: default\n", "west")
+        cluster.apply("apiVersion: skupper.io/v2alpha1\nkind: Site\nmetadata:\n  name: east\n", "east")
+        cluster.await_summary("Site", "west", "west", "Pending No router pod is ready", 90)
+        cluster.run_router("west", WEST)
+        cluster.await_summary(
+            "Site", "west", "west", "Pending waiting for external address of Service skupper-router", 90)
+        cluster.balance("skupper-router", "west", WEST)
+        cluster.await_summary("Site", "west", "west", "Ready OK", 90)
+        cluster.run_router("east", EAST)
+        cluster.await_summary("Site", "east", "east", "Ready OK", 90)
+        token = cluster.folder / "token.yaml"
+        self.skupper("token", "issue", str(token), namespace="west")
+        self.skupper("token", "redeem", str(token), namespace="east")
+        links = cluster.request("GET", cluster.place("Link", "east"))["items"]
+        self.assertEqual(len(links), 1)
+        type(self).link = links[0]["metadata"]["name"]
+        cluster.await_summary("Link", self.link, "east", "Ready OK", 90)
+        wait_until("both sites in the network", lambda: cluster.get("Site", "east", "east")["status"].get(
+            "sitesInNetwork") == 2, 90)
+        self.assertEqual(cluster.get("Link", self.link, "east")["status"]["remoteSiteName"], "west")
+        self.assertRegex(self.skupper("link", "status", namespace="east"), rf"{self.link}\s+Ready\s+1\s+OK")
+        # The token is used up.
+        cluster.apply(token.read_text().replace(self.link, "again"), "east")
+        wait_until("the refusal", lambda: cluster.summary("AccessToken", "again", "east").startswith("Error"), 90)
+        self.assertIn("404 (Not Found) No such access granted", cluster.summary("AccessToken", "again", "east"))
+
+    def test_2_traffic(self):
+        cluster = self.cluster
+        with Server(echo, host=WORKLOAD) as server:
+            cluster.apply("apiVersion: skupper.io/v2alpha1\nkind: Listener\nmetadata:\n  name: backend\nspec:\n"
+                          "  routingKey: backend\n  host: backend\n  port: 8080\n", "east")
+            cluster.await_summary("Listener", "backend", "east", "Pending No matching connectors", 90)
+            cluster.apply("apiVersion: skupper.io/v2alpha1\nkind: Connector\nmetadata:\n  name: backend\nspec:\n"
+                          f"  routingKey: backend\n  selector: app=web\n  port: {server.port}\n", "west")
+            cluster.await_summary("Connector", "backend", "west", "Error No matches for selector", 90)
+            cluster.pod("web-0", "west", {"app": "web"}, WORKLOAD)
+            cluster.await_summary("Connector", "backend", "west", "Ready OK", 90)
+            cluster.await_summary("Listener", "backend", "east", "Ready OK", 90)
+            target = cluster.get("Service", "backend", "east")["spec"]["ports"][0]["targetPort"]
+            with connect(target, host=EAST) as client:
+                client.sendall(b"across two namespaces")
+                self.assertEqual(client.recv(100), b"across two namespaces")
+
+    def test_3_nothing_is_written_when_nothing_changes(self):
+        before = {name: self.versions(name) for name in ("west", "east", "skupper")}
+        time.sleep(8)
+        after = {name: self.versions(name) for name in before}
+        self.assertEqual(before, after)
+
+    def test_4_a_controller_that_was_killed_goes_on(self):
+        cluster = self.cluster
+        before = {name: self.versions(name) for name in ("west", "east")}
+        ports = cluster.get("Service", "backend", "east")["spec"]["ports"]
+        cluster.controller.kill()
+        cluster.apply("apiVersion: skupper.io/v2alpha1\nkind: Listener\nmetadata:\n  name: a-new-one\nspec:\n"
+                      "  routingKey: new\n  host: new\n  port: 80\n", "east")
+        cluster.start_controller()
+        cluster.await_summary("Listener", "a-new-one", "east", "Pending No matching connectors", 60)
+        self.assertEqual(cluster.get("Service", "backend", "east")["spec"]["ports"], ports)
+        after = self.versions("west")
+        self.assertEqual(before["west"], after)
+
+    def test_5_a_foreign_service_and_a_second_site_are_refused(self):
+        cluster = self.cluster
+        cluster.apply("apiVersion: v1\nkind: Service\nmetadata:\n  name: foreign\n"
+                      "spec:\n  ports:\n  - port: 1\n    protocol: TCP\n", "east")
+        cluster.apply("apiVersion: skupper.io/v2alpha1\nkind: Listener\nmetadata:\n  name: foreign\nspec:\n"
+                      "  routingKey: f\n  host: foreign\n  port: 80\n", "east")
+        cluster.await_summary("Listener", "foreign", "east", "Error Service foreign already exists in namespace", 90)
+        cluster.apply("apiVersion: skupper.io/v2alpha1\nkind: Site\nmetadata:\n  name: another\n", "east")
+        cluster.await_summary(
+            "Site", "another", "east", "Error An active site already exists in the namespace (east)", 90)
+        self.assertEqual(cluster.summary("Site", "east", "east"), "Ready OK")
+
+    def test_6_a_deleted_site_leaves_nothing(self):
+        cluster = self.cluster
+        cluster.pods[1].stop()
+        for name in ("another", "east"):
+            cluster.request("DELETE", f"{cluster.place('Site', 'east')}/{name}")
+        wait_until("the router to go", lambda: cluster.get("Deployment", "skupper-router", "east") is None, 90)
+        wait_until("the Service to go", lambda: cluster.get("Service", "backend", "east") is None, 90)
+        cluster.await_summary("Listener", "backend", "east", "Error No active site in namespace", 90)
+        self.assertIsNotNone(cluster.get("Service", "foreign", "east"))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
