@@ -27,10 +27,14 @@ final class Slab {
 /// Free list of slabs for one loop. Keeps at most `keep` idle slabs; the rest go back to the system.
 final class SlabPool {
     private var free: Slab?
-    private var freeCount = 0
-    private let keep: Int
-
-    private let slabCapacity: Int
+    /// Slabs that wait for use.
+    private(set) var freeCount = 0
+    let keep: Int
+    /// Octets of one slab.
+    let slabCapacity: Int
+    /// Slabs taken from the system and given back to it, since start.
+    private(set) var made = 0
+    private(set) var released = 0
 
     /// - Parameter slabCapacity: octets of each slab.
     init(keep: Int, slabCapacity: Int = Slab.usualCapacity) {
@@ -39,7 +43,10 @@ final class SlabPool {
     }
 
     func take() -> Slab {
-        guard let slab = free else { return Slab(capacity: slabCapacity) }
+        guard let slab = free else {
+            made += 1
+            return Slab(capacity: slabCapacity)
+        }
         free = slab.next
         freeCount -= 1
         slab.next = nil
@@ -49,7 +56,10 @@ final class SlabPool {
     }
 
     func give(_ slab: Slab) {
-        guard freeCount < keep else { return }
+        guard freeCount < keep else {
+            released += 1
+            return
+        }
         slab.next = free
         free = slab
         freeCount += 1
@@ -60,6 +70,7 @@ final class SlabPool {
         while freeCount > count, let slab = free {
             free = slab.next
             freeCount -= 1
+            released += 1
         }
     }
 }

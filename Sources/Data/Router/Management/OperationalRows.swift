@@ -5,12 +5,13 @@ import RouterConfig
 /// Kinds of rows that only the loops can give.
 enum OperationalRows {
     enum Kind: Sendable {
-        case connection, link
+        case connection, link, allocator
 
         init?(_ type: String) {
             switch Schema.type(named: type)?.shortName {
             case "connection": self = .connection
             case "router.link": self = .link
+            case "allocator": self = .allocator
             default: return nil
             }
         }
@@ -37,7 +38,24 @@ extension Worker {
         switch kind {
         case .connection: return sorted.filter { $0.openedAt > 0 }.map { $0.row(now: now) }
         case .link: return sorted.flatMap { $0.linkRows(now: now) }
+        case .allocator: return [poolRow]
         }
+    }
+}
+
+extension Worker {
+    /// What this loop's buffers take: the one kind of memory that is pooled here.
+    fileprivate var poolRow: ManagementRow {
+        func count(_ value: Int) -> AMQPValue { .long(Int64(value)) }
+        let name = "buffers of loop \(index)"
+        return [
+            "name": .string("allocator/\(name)"), "identity": .string("allocator/\(name)"),
+            "type": .string("io.skupper.router.allocator"), "typeName": .string(name),
+            "typeSize": count(pool.slabCapacity), "transferBatchSize": count(1), "localFreeListMax": count(pool.keep),
+            "globalFreeListMax": count(0), "totalAllocFromHeap": count(pool.made),
+            "totalFreeToHeap": count(pool.released), "heldByThreads": count(pool.made - pool.released),
+            "batchesRebalancedToThreads": count(0), "batchesRebalancedToGlobal": count(0),
+        ]
     }
 }
 
