@@ -96,6 +96,7 @@ class Sites(unittest.TestCase):
         time.sleep(8)
         after = {name: self.versions(name) for name in before}
         self.assertEqual(before, after)
+        self.assertLess(self.cluster.controller.resident_kilobytes(), 40 * 1024)
 
     def test_4_a_controller_that_was_killed_goes_on(self):
         cluster = self.cluster

@@ -111,7 +111,11 @@ struct AdaptorSession {
             seen.addresses[key, default: AddressObservation()].remoteListeners = count
         }
         let keys = routingKeys
-        seen.addresses = seen.addresses.filter { keys.contains($0.key) }
+        // Pods by name have the routing key, a dot and their name.
+        seen.addresses = seen.addresses.filter { item in
+            keys.contains(item.key)
+                || item.key.lastIndex(of: ".").map { keys.contains(String(item.key[..<$0])) } ?? false
+        }
         // Counts of consumers come and go with traffic; whether there are any is what matters.
         for (key, address) in seen.addresses {
             seen.addresses[key] = AddressObservation(

@@ -13,12 +13,18 @@ extension NamespacePlanner {
         guard servesSite, let site else { return nil }
         let usable = usableResources(site)
         var generations = TLSGenerations(snapshot.object("ConfigMap", "skupper-router"))
+        let podsByListener = remotePods()
         let needs = SiteReconciler.profileNeeds(usable + attachedConnectors().map(\.resource))
         let profiles = profileFiles(needs, site: site, generations: &generations)
         var result: Reconciliation?
         for (index, group) in groups.enumerated() {
             let cluster = ClusterState(
                 servicePorts: ports, pods: selectedPods(), attached: attachedByName(),
+                remotePods: podsByListener.reduce(into: [:]) { result, item in
+                    result[item.key] = item.value.filter {
+                        ports[ClusterState.portKey(listener: item.key, pod: $0)] != nil
+                    }
+                },
                 peerHost: index == 0 ? nil : "skupper-router")
             let host = HostState(
                 namespace: snapshot.namespace, siteID: site.uid, routerIDSuffix: "${HOSTNAME}",

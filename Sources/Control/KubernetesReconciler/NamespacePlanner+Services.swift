@@ -9,6 +9,9 @@ extension NamespacePlanner {
     /// Router ports that its own listeners have.
     static let takenPorts: Set<Int> = [5671, 5672, 9000, 9090, 9191, 45_671, 55_671]
 
+    /// Most pods of other sites that one Listener gives Services.
+    static let podLimit = 200
+
     /// One port of one Service.
     private struct Wish {
         let resource: Resource
@@ -53,6 +56,7 @@ extension NamespacePlanner {
         let ordered = (snapshot.objects("Listener") + snapshot.objects("MultiKeyListener"))
             .filter { !$0.isGoing && $0.knownKind != nil }
             .sorted { ($0.created, $0.key) < ($1.created, $1.key) }
+        let remotePods = remotePods()
         var owners: [String: Resource] = [:]
         var result: [Wish] = []
         for resource in ordered {
@@ -76,7 +80,30 @@ extension NamespacePlanner {
                     resource.kind == "Listener"
                     ? resource.name : ClusterState.portKey(multiKeyListener: resource.name)
                 result.append(Wish(resource: resource, host: host, port: port, key: key))
+                for pod in remotePods[resource.name] ?? [] {
+                    let podKey = ClusterState.portKey(listener: resource.name, pod: pod)
+                    if resource.kind != "Listener" || isForeignService(pod) { continue }
+                    if owners.updateValue(resource, forKey: "\(pod) \(port)") != nil { continue }
+                    result.append(Wish(resource: resource, host: pod, port: port, key: podKey))
+                }
             }
+        }
+        return result
+    }
+
+    /// Names of pods of other sites that Listeners with `exposePodsByName` reach: addresses below their routing key.
+    func remotePods() -> [String: [String]] {
+        let listeners = snapshot.resources.compactMap(Listener.init).filter {
+            $0.resource.spec("exposePodsByName")?.boolValue ?? false
+        }
+        if listeners.isEmpty { return [:] }
+        let addresses = observation().addresses.filter { $0.value.localConsumers + $0.value.remoteConsumers > 0 }
+        var result: [String: [String]] = [:]
+        for listener in listeners {
+            let prefix = "\(listener.routingKey)."
+            let names = addresses.keys.filter { $0.hasPrefix(prefix) }.map { String($0.dropFirst(prefix.count)) }
+            result[listener.name] = Array(
+                names.filter(NamespacePlanner.isServiceName).sorted().prefix(NamespacePlanner.podLimit))
         }
         return result
     }

@@ -217,6 +217,11 @@ struct ConfigurationBuilder {
             "sslProfile": .string(profileName), "verifyHostname": .boolean(true),
         ]
         if !link.proxyConfiguration.isEmpty {
+            if host.cluster != nil {
+                // Its password would stand in a ConfigMap, which more people may read than Secrets.
+                throw ResourceFault(
+                    text: "HTTP proxies for links are not built on Kubernetes: remove the setting proxy-configuration")
+            }
             part.entities.append(try proxy(link.proxyConfiguration, for: link.name))
             attributes["proxyProfile"] = .string("\(link.name)-proxy")
         }

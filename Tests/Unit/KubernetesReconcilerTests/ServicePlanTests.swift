@@ -174,6 +174,33 @@ import Testing
         #expect(cluster.summary("Connector", "db") == "Ready OK")
     }
 
+    @Test func remotePodsGetServicesByName() throws {
+        var cluster = try ClusterInMemory(
+            Sample.plainSite, "kind: Service, metadata: {name: db-9}, spec: {ports: []}",
+            "kind: Listener, metadata: {name: db}, spec: {routingKey: db, host: db, port: 5432, exposePodsByName: true}"
+        )
+        try cluster.routerPod()
+        cluster.report("{\"running\":true,\"addresses\":{\"db\":[0,1,0],\"db.db-0\":[0,1,0],\"db.db-9\":[0,1,0]}}")
+        cluster.settle()
+        #expect(targetPort(cluster, "db") == 1024)
+        #expect(targetPort(cluster, "db-0") == 1025)
+        #expect(cluster.entities("tcpListener")["listener/db@db-0"]?["address"] == "db.db-0")
+        #expect(cluster.entities("tcpListener")["listener/db@db-9"] == nil)
+        #expect(cluster.get("Service", "db-9")?.isControlled == false)
+        cluster.report("{\"running\":true,\"addresses\":{\"db\":[0,1,0]}}")
+        cluster.settle()
+        #expect(cluster.get("Service", "db-0") == nil)
+        #expect(targetPort(cluster, "db") == 1024)
+    }
+
+    @Test func proxiesOfLinksAreRefused() throws {
+        var cluster = try ClusterInMemory(
+            Sample.plainSite, Sample.secret,
+            Sample.link.replacing("cost: 2", with: "settings: {proxy-configuration: p}"))
+        cluster.settle()
+        #expect(cluster.summary("Link", "link-1").hasPrefix("Error HTTP proxies for links are not built"))
+    }
+
     @Test func multiKeyListeners() throws {
         var cluster = try ClusterInMemory(
             Sample.plainSite,
