@@ -145,9 +145,8 @@ extension AMQPConnection {
             var again: [OutgoingDelivery] = []
             for (index, delivery) in turn.enumerated() {
                 if isCongested {
-                    // These are still marked as blocked.
-                    blocked.append(contentsOf: turn[index...])
-                    blocked.append(contentsOf: again)
+                    // These are still marked as blocked. They come before those that have had a turn just now.
+                    blocked = Array(turn[index...]) + again + blocked
                     return
                 }
                 delivery.isBlocked = false

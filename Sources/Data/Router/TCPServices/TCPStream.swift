@@ -165,6 +165,11 @@ final class TCPStream: DeliveryEnd {
         guard let descriptor = poll?.descriptor, let out, !isOutFinished else { return updateWatch() }
         let room = min(window.room, Worker.readCapacity)
         guard room > 0 else { return updateWatch() }
+        // What is read while the link is full would be copied twice, into a queue and out of it.
+        guard out.isReady else {
+            isPaused = true
+            return updateWatch()
+        }
         let buffer = worker.readBuffer
         let count = read(descriptor, buffer, room)
         if count > 0 {
@@ -413,6 +418,8 @@ final class TCPStream: DeliveryEnd {
     override func consumerReady() {
         guard isPaused, !isClosed else { return }
         isPaused = false
-        updateWatch()
+        // At once: those that waited come before those that epoll names next, or some would never get a turn.
+        if tls == nil, mayRead, !isOutFinished, out != nil { readSocket() }
+        if !isClosed { updateWatch() }
     }
 }
