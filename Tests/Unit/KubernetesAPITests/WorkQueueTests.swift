@@ -85,8 +85,9 @@ import Testing
         #expect(queue.take(now: 0) == "c")
     }
 
-    @Test("any sequence of calls gives each key to one worker at a time and loses "
-        + "none", arguments: 1...5 as ClosedRange<UInt64>)
+    @Test(
+        "any sequence of calls gives each key to one worker at a time and loses none",
+        arguments: 1...5 as ClosedRange<UInt64>)
     func randomCalls(seed: UInt64) {
         var random = SplitMix64(seed: seed)
         var queue = queue(capacity: 1000)
