@@ -9,10 +9,11 @@ import pathlib
 import tempfile
 import urllib.request
 
-from cluster import Cluster
+from cluster import ROOT, Cluster
 from harness import Process, free_port, wait_until
 
 BIN = pathlib.Path(os.environ["SKUPPER_BIN"])
+NAMESPACES = ("west", "east")
 FOLDER = "/etc/skupper-router-certs"
 
 
@@ -32,11 +33,15 @@ class SiteCluster(Cluster):
         self.pods = []
         self.controller = None
         self.controllers = 0
+        # The API server knows ServiceAccounts by these names, so they have the rights of our manifests and Sites.
+        self.token("system:serviceaccount:skupper:skupper-controller")
+        for namespace in NAMESPACES:
+            self.token(f"system:serviceaccount:{namespace}:skupper-router")
 
     def start(self):
         super().start()
         self.apply_definitions()
-        self.create_namespace("skupper")
+        self.apply((ROOT / "deploy/kubernetes/install.yaml").read_text(), "skupper")
         return self
 
     def stop(self):
@@ -45,6 +50,13 @@ class SiteCluster(Cluster):
         if self.controller is not None:
             self.controller.stop()
         super().stop()
+
+    def account(self, name, namespace):
+        """The kubeconfig of a ServiceAccount; a colon in its path would make it two."""
+        path = self.kubeconfig(f"system:serviceaccount:{namespace}:{name}", namespace)
+        plain = path.with_name(path.name.replace(":", "-"))
+        plain.write_text(path.read_text())
+        return str(plain)
 
     # --- the controller -------------------------------------------------------------------------------------------
 
@@ -57,11 +69,14 @@ class SiteCluster(Cluster):
             SKUPPER_GRANT_SERVER_AUTOCONFIGURE="true", SKUPPER_GRANT_SERVER_PORT=str(self.grant_port),
             SKUPPER_GRANT_SERVER_BASE_URL=f"127.0.0.1:{self.grant_port}", SKUPPER_ROUTER_IMAGE="skupper:test",
             SKUPPER_KUBE_ADAPTOR_IMAGE="skupper:test", SKUPPER_METRICS_ADDRESS=f"127.0.0.1:{self.health_port}",
-            SWIFT_BACKTRACE="enable=no", KUBECONFIG=str(self.kubeconfig("admin", "skupper")), **extra)
+            SWIFT_BACKTRACE="enable=no", KUBECONFIG=self.account("skupper-controller", "skupper"), **extra)
         self.controller = Process(
             [BIN / "skupper-controller", "--platform", "kubernetes"],
             self.folder / f"controller-{self.controllers}.log", environment)
-        wait_until("the controller's health", lambda: is_ok(f"http://127.0.0.1:{self.health_port}/healthz"), 90)
+        try:
+            wait_until("the controller's health", lambda: is_ok(f"http://127.0.0.1:{self.health_port}/healthz"), 60)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.controller.log_tail()}") from None
         return self.controller
 
     # --- looking ----------------------------------------------------------------------------------------------------
@@ -155,7 +170,8 @@ class RouterPod:
                    for part in container["command"] + container.get("args", [])]
         environment = dict(
             os.environ, HOSTNAME=self.name, SKUPPER_ROUTER_FOLDER=str(self.folder), SWIFT_BACKTRACE="enable=no",
-            SKUPPER_ROUTER_ADDRESS=self.address, KUBECONFIG=str(self.cluster.kubeconfig("admin", self.namespace)))
+            SKUPPER_ROUTER_ADDRESS=self.address,
+            KUBECONFIG=self.cluster.account(self.spec["serviceAccountName"], self.namespace))
         for entry in container["env"]:
             environment[entry["name"]] = entry["value"].replace(FOLDER, str(self.folder))
         process = Process(command, self.folder / f"{container['name']}.log", environment)

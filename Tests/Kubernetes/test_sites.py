@@ -20,10 +20,10 @@ WEST, EAST, WORKLOAD = "127.0.0.61", "127.0.0.62", "127.0.0.71"
 class Sites(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        from site_cluster import SiteCluster
+        from site_cluster import NAMESPACES, SiteCluster
         cls.cluster = SiteCluster().start()
         cls.addClassCleanup(cls.cluster.stop)
-        for name in ("west", "east"):
+        for name in NAMESPACES:
             cls.cluster.create_namespace(name)
         cls.cluster.start_controller()
 
