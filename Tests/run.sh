@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Runs everything that checks this repository and ends with one line: N passed, N failed, N skipped.
 #
-#   Tests/run.sh                            all of it: tidy, unit, integration, interop, gates
+#   Tests/run.sh                            all of it: tidy, unit, integration, interop, gates, kubernetes
 #   Tests/run.sh integration test_streams   one stage, and of it only the named tests
 #   Tests/run.sh --sanitize address         unit and integration tests under AddressSanitizer (or: thread)
 #
-# Stages: tidy unit integration interop gates. Tests/README.md says which question belongs to which.
+# Stages: tidy unit integration interop gates kubernetes (which needs KUBEBUILDER_ASSETS).
+# Tests/README.md says which question belongs to which.
 # SKUPPER_TEST_LARGE=1 moves 2 GB where 200 MB are usual; SKUPPER_TEST_SEED=N repeats a run's random choices.
 set -euo pipefail
 
@@ -27,17 +28,18 @@ while [ $# -gt 0 ]; do
             esac
             ;;
         -h | --help)
-            sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+            sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
             exit 0
             ;;
-        tidy | unit | integration | interop | gates) STAGES+=("$1") ;;
+        tidy | unit | integration | interop | gates | kubernetes) STAGES+=("$1") ;;
         test_*) NAMES+=("$1") ;;
         *) die "unknown argument '$1' (try --help)" ;;
     esac
     shift
 done
 if [ ${#STAGES[@]} -eq 0 ]; then
-    if [ -n "$SANITIZER" ]; then STAGES=(unit integration); else STAGES=(tidy unit integration interop gates); fi
+    STAGES=(tidy unit integration interop gates kubernetes)
+    [ -z "$SANITIZER" ] || STAGES=(unit integration)
 fi
 
 SCRATCH="$(mktemp -d)"
@@ -160,6 +162,30 @@ run_gates() {
         grep -E 'FAILED|hold|rror' "$SCRATCH/gates.log" >&2 || tail -n 20 "$SCRATCH/gates.log" >&2
     fi
     add_counts "$SCRATCH/gates" "gates"
+}
+
+run_kubernetes() {
+    begin_stage "tests with a Kubernetes API server"
+    if [ ! -x "${KUBEBUILDER_ASSETS:-}/etcd" ] || [ ! -x "${KUBEBUILDER_ASSETS:-}/kube-apiserver" ]; then
+        say "SKIPPED: KUBEBUILDER_ASSETS names no folder with etcd and kube-apiserver; the Kubernetes tests did not run"
+        echo "0 0 1" >"$SCRATCH/kubernetes"
+        add_counts "$SCRATCH/kubernetes" "Kubernetes tests"
+        return 0
+    fi
+    build_for_integration
+    local flags=(-c release --static-swift-stdlib)
+    [ -z "$SANITIZER" ] || flags=("${SANITIZE_FLAGS[@]}")
+    if [ ! -x "$SKUPPER_BIN/cluster-probe" ]; then
+        "$SWIFT" build "${flags[@]}" --product cluster-probe >"$SCRATCH/probe.log" 2>&1 || {
+            tail -n 20 "$SCRATCH/probe.log" >&2
+            die "the build of cluster-probe failed"
+        }
+        SKUPPER_CLUSTER_PROBE="$("$SWIFT" build "${flags[@]}" --show-bin-path)/cluster-probe"
+        export SKUPPER_CLUSTER_PROBE
+    fi
+    timeout --kill-after=10 1200 python3 Tests/Integration/run_suite.py Tests/Kubernetes "$SCRATCH/kubernetes" \
+        ${NAMES[@]+"${NAMES[@]}"} >&2 || true
+    add_counts "$SCRATCH/kubernetes" "Kubernetes tests"
 }
 
 install_packages "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}"

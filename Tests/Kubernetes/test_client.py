@@ -24,13 +24,16 @@ def config_map(name, **data):
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
 
 
+PROBE = os.environ.get("SKUPPER_CLUSTER_PROBE", BIN / "cluster-probe")
+
+
 class Probe:
     """A running cluster-probe: `ask` sends a command and waits for its answer, `next` for what a watch says."""
 
-    def __init__(self, kubeconfig):
-        self.child = subprocess.Popen([BIN / "cluster-probe", kubeconfig], stdin=subprocess.PIPE,
+    def __init__(self, kubeconfig, **environment):
+        self.child = subprocess.Popen([PROBE, kubeconfig], stdin=subprocess.PIPE,
                                       stdout=subprocess.PIPE, text=True,
-                                      env={**os.environ, "SWIFT_BACKTRACE": "enable=no"})
+                                      env={**os.environ, "SWIFT_BACKTRACE": "enable=no", **environment})
         self.count = 0
         self.answers = queue.Queue()
         self.said = []
@@ -335,6 +338,19 @@ class Watches(ClientCase):
         self.probe.wait_said("the event", lambda said: names(said, "w", "changed")[-1:] == ["after"], 90)
         self.assertEqual(whats(self.probe.said, "w").count("troubled"), 1)
         self.assertEqual(whats(self.probe.said, "w").count("recovered"), 1)
+
+    def test_a_server_that_falls_silent_is_noticed(self):
+        """Stopped by SIGSTOP the server's host still answers for it: only silence tells."""
+        probe = Probe(self.cluster.kubeconfig("admin", self.namespace), PROBE_PATIENCE="3000")
+        self.addCleanup(probe.close)
+        self.watch("w", probe=probe)
+        self.addCleanup(self.cluster.server.send, signal.SIGCONT)
+        self.cluster.server.send(signal.SIGSTOP)
+        probe.wait_said("trouble", lambda said: whats(said, "w")[-1] == "troubled", 40)
+        self.cluster.server.send(signal.SIGCONT)
+        self.post("after")
+        probe.wait_said("the event", lambda said: names(said, "w", "changed")[-1:] == ["after"], 60)
+        self.assertEqual(whats(probe.said, "w").count("synced"), 1)
 
     def test_a_deleted_kind_is_trouble_and_comes_back(self):
         place = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/multikeylisteners.skupper.io"

@@ -44,6 +44,8 @@ package final class APIClient {
     private let handle: UnsafeMutableRawPointer
     private let environment: [(String, String)]
     private var printed: CredentialPlugin.Printed?
+    /// Set after a request without an answer: the connection may be dead without having been closed.
+    private var mustReconnect = false
     private static let isInitialized = curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CURLE_OK
 
     /// - Parameter environment: variables that credential plugins get beside those of this process.
@@ -124,10 +126,12 @@ package final class APIClient {
         // Keeps the connection, forgets everything else.
         curl_easy_reset(handle)
         let prepared = try prepare(handle, request)
+        if mustReconnect { _ = ccurl_setopt_long(handle, CURLOPT_FRESH_CONNECT, 1) }
         let collector = AnswerCollector(limit: request.answerLimit)
         _ = ccurl_setopt_write(handle, receiveAnswer)
         _ = ccurl_setopt_pointer(handle, CURLOPT_WRITEDATA, Unmanaged.passUnretained(collector).toOpaque())
         let code = withExtendedLifetime((collector, prepared)) { curl_easy_perform(handle) }
+        mustReconnect = code != CURLE_OK
         guard code == CURLE_OK else {
             if collector.isTooLarge {
                 throw .transport(.tooLarge(limitBytes: request.answerLimit), server: access.server)

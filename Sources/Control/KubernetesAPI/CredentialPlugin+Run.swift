@@ -11,10 +11,8 @@ extension CredentialPlugin {
 
     /// The most a plugin may print, octets.
     private static let outputLimit = 1 << 20
-    /// The longest a plugin may take, milliseconds. It may wait for its user.
-    private static let patience: Int32 = 180_000
 
-    /// Runs the program and reads what it prints. Its standard error is the user's.
+    /// Runs the program and reads what it prints. It has a minute, or three where it may ask its user.
     func run(environment extra: [(String, String)]) throws(APIFault) -> Printed {
         let request: Document = [
             "apiVersion": .string(apiVersion), "kind": "ExecCredential",
@@ -36,58 +34,84 @@ extension CredentialPlugin {
     }
 
     private func output(of variables: [(String, String)]) throws(APIFault) -> [UInt8] {
-        var ends: [Int32] = [0, 0]
-        guard pipe(&ends) == 0 else { throw .credentials("no pipe to a credential plugin: out of files") }
-        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        var outcome = Outcome()
+        // What it asks of a user goes past us; otherwise what it complains about is part of the fault.
+        let asks = mayAsk && isatty(0) == 1 && isatty(2) == 1
+        guard let output = DescriptorPair(), let complaints = DescriptorPair() else {
+            throw .credentials("no pipe to a credential plugin: this process has too many files open")
+        }
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_adddup2(&actions, ends[1], 1)
-        if !mayAsk { posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0) }
+        posix_spawn_file_actions_adddup2(&actions, output.writing, 1)
+        if !asks {
+            posix_spawn_file_actions_adddup2(&actions, complaints.writing, 2)
+            posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        }
         var arguments = ([command] + self.arguments).map { strdup($0) } + [nil]
         var variables = Self.merged(variables).map { strdup($0) } + [nil]
         defer { for pointer in arguments + variables { free(pointer) } }
         var pid: pid_t = 0
         let failure = posix_spawnp(&pid, command, &actions, nil, &arguments, &variables)
-        close(ends[1])
-        defer { close(ends[0]) }
+        output.closeWriting()
+        complaints.closeWriting()
         guard failure == 0 else {
             throw .credentials(
                 "the credential plugin \(command) cannot be started: \(String(cString: strerror(failure))). "
                     + (installHint.isEmpty ? "Install it, or use another context" : installHint))
         }
-        let result = Self.drain(ends[0])
-        if result == nil { kill(pid, SIGTERM) }
+        let isWhole = Self.drain(output.reading, complaints.reading, asks ? 180_000 : 60_000, &outcome)
+        if !isWhole { kill(pid, SIGKILL) }
         var status: Int32 = 0
         while waitpid(pid, &status, 0) < 0, errno == EINTR {}
-        guard let result else {
-            throw .credentials("the credential plugin \(command) did not end in time, or printed too much")
+        let said = String(decoding: outcome.complaints.suffix(2000), as: UTF8.self)
+            .split(whereSeparator: \.isNewline).joined(separator: "; ")
+        let complaint = said.isEmpty ? "" : ": \(said)"
+        guard isWhole else {
+            throw .credentials("the credential plugin \(command) did not end in time, or printed too much\(complaint)")
         }
         guard status == 0 else {
-            throw .credentials(
-                "the credential plugin \(command) failed (status \((status >> 8) & 0xff)); what it says stands above")
+            let how = status & 0x7f == 0 ? "status \((status >> 8) & 0xff)" : "signal \(status & 0x7f)"
+            throw .credentials("the credential plugin \(command) failed (\(how))\(complaint)")
         }
-        return result
+        return outcome.output
     }
 
-    /// Reads to the end; nil when that takes too long or is too much.
-    private static func drain(_ descriptor: Int32) -> [UInt8]? {
-        var result: [UInt8] = []
+    private struct Outcome {
+        var output: [UInt8] = []
+        var complaints: [UInt8] = []
+    }
+
+    /// Reads both to their ends; false when that takes longer than so many milliseconds or is too much. Of complaints
+    /// the last are kept.
+    private static func drain(
+        _ output: Int32, _ complaints: Int32, _ patience: UInt64, _ outcome: inout Outcome
+    ) -> Bool {
+        let deadline = MonotonicTime.milliseconds() + patience
         var block = [UInt8](repeating: 0, count: 16_384)
-        while true {
-            var wait = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-            let ready = poll(&wait, 1, patience)
-            if ready < 0, errno == EINTR { continue }
-            guard ready > 0 else { return nil }
-            let count = read(descriptor, &block, block.count)
-            if count == 0 { return result }
-            if count < 0 {
-                if errno == EINTR { continue }
-                return nil
+        var open = [output, complaints]
+        while !open.isEmpty {
+            let now = MonotonicTime.milliseconds()
+            guard now < deadline else { return false }
+            var waits = open.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+            let ready = poll(&waits, nfds_t(waits.count), Int32(deadline - now))
+            if ready < 0, errno != EINTR { return false }
+            for wait in waits where ready > 0 && wait.revents != 0 {
+                let count = read(wait.fd, &block, block.count)
+                if count < 0, errno == EINTR { continue }
+                guard count > 0 else {
+                    open.removeAll { $0 == wait.fd }
+                    continue
+                }
+                if wait.fd == output {
+                    outcome.output += block[..<count]
+                    guard outcome.output.count <= outputLimit else { return false }
+                } else {
+                    outcome.complaints = Array((outcome.complaints + block[..<count]).suffix(8192))
+                }
             }
-            result += block[..<count]
-            if result.count > outputLimit { return nil }
         }
+        return true
     }
 
     private static func merged(_ extra: [(String, String)]) -> [String] {
@@ -102,5 +126,29 @@ extension CredentialPlugin {
         var last: [String: String] = [:]
         for (name, value) in extra { last[name] = value }
         return result + last.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
+    }
+}
+
+/// A pipe that no other child inherits, closed with this.
+private final class DescriptorPair {
+    let reading: Int32
+    private(set) var writing: Int32
+
+    init?() {
+        var ends: [Int32] = [-1, -1]
+        guard pipe(&ends) == 0 else { return nil }
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        reading = ends[0]
+        writing = ends[1]
+    }
+
+    func closeWriting() {
+        if writing >= 0 { close(writing) }
+        writing = -1
+    }
+
+    deinit {
+        closeWriting()
+        close(reading)
     }
 }

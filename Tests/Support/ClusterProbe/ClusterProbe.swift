@@ -14,7 +14,8 @@ final class ClusterProbe {
     init(_ access: ClusterAccess) throws(APIFault) {
         self.access = access
         client = try APIClient(access)
-        watcher = try ClusterWatcher(access)
+        let patience = getenv("PROBE_PATIENCE").flatMap { Int(String(cString: $0)) }
+        watcher = try ClusterWatcher(access, patienceMilliseconds: patience ?? 150_000)
         _ = watcher.start()
         Self.say(["id": "start", "namespace": .string(access.namespace), "server": .string(access.server)])
     }

@@ -19,9 +19,16 @@ package final class ClusterWatcher: @unchecked Sendable {
     private var collections: [WatchedCollection] = []
     private var byHandle: [UnsafeMutableRawPointer: WatchedCollection] = [:]
     private var thread: pthread_t?
+    private let patience: UInt64
 
-    /// - Parameter environment: variables that credential plugins get beside those of this process.
-    package init(_ access: ClusterAccess, environment: [(String, String)] = []) throws(APIFault) {
+    /// - Parameters:
+    ///   - environment: variables that credential plugins get beside those of this process.
+    ///   - patienceMilliseconds: how long a watch may be silent before it is begun anew over a new connection. A server
+    ///     sends bookmarks about once a minute; a peer that vanished sends nothing, not even an end.
+    package init(
+        _ access: ClusterAccess, environment: [(String, String)] = [], patienceMilliseconds: Int = 150_000
+    ) throws(APIFault) {
+        patience = UInt64(max(1, patienceMilliseconds))
         client = try APIClient(access, environment: environment)
         guard let multi = curl_multi_init() else { throw .notUnderstood("libcurl cannot be started: memory may "
             + "be short") }
@@ -82,11 +89,24 @@ package final class ClusterWatcher: @unchecked Sendable {
                 carryOut(collection.reflector.waited(random: Self.random()), collection)
             }
             for collection in collections where collection.isOverdue { end(collection) }
+            for collection in collections where collection.silentAt(patience).map({ $0 <= now }) ?? false {
+                giveUp(collection)
+            }
             // Requests begun just now are sent by the next perform, which must not wait.
             curl_multi_poll(multi, nil, 0, timeToSleep(), nil)
         }
         for collection in collections { abandon(collection) }
         collections = []
+    }
+
+    /// Ends a watch that is silent for too long. One whose answer has begun goes on from where it was; one without any
+    /// answer has failed.
+    private func giveUp(_ collection: WatchedCollection) {
+        guard let transfer = collection.transfer else { return }
+        let cause = HTTPClientError.timeout(milliseconds: Int(patience))
+        transfer.end = transfer.hasBegun ? .success(()) : .failure(.transport(cause, server: client.access.server))
+        collection.mustReconnect = true
+        end(collection)
     }
 
     /// False when it is time to end.
@@ -108,7 +128,8 @@ package final class ClusterWatcher: @unchecked Sendable {
             for collection in collections { collection.isNew = false }
             return 0
         }
-        guard let next = collections.compactMap(\.due).min() else { return 3_600_000 }
+        let times = collections.compactMap(\.due) + collections.compactMap { $0.silentAt(patience) }
+        guard let next = times.min() else { return 3_600_000 }
         let now = MonotonicTime.milliseconds()
         return next > now ? Int32(min(next - now, 3_600_000)) : 0
     }
@@ -142,6 +163,8 @@ package final class ClusterWatcher: @unchecked Sendable {
             // Streams of one connection instead of a connection each, and a connection that notices a peer that
             // vanished.
             _ = ccurl_setopt_long(handle, CURLOPT_PIPEWAIT, 1)
+            if collection.mustReconnect { _ = ccurl_setopt_long(handle, CURLOPT_FRESH_CONNECT, 1) }
+            collection.mustReconnect = false
             _ = ccurl_setopt_long(handle, CURLOPT_TCP_KEEPALIVE, 1)
             _ = ccurl_setopt_long(handle, CURLOPT_TCP_KEEPIDLE, 30)
             _ = ccurl_setopt_long(handle, CURLOPT_TCP_KEEPINTVL, 10)
@@ -222,6 +245,7 @@ package final class ClusterWatcher: @unchecked Sendable {
         else { return }
         abandon(collection)
         let lasted = Int(MonotonicTime.milliseconds() - transfer.begun)
+        if case .failure(.transport) = end { collection.mustReconnect = true }
         switch (end, transfer.isWatch) {
         case (.failure(let fault), let isWatch): report(collection, isWatch: isWatch, fault: fault, lasted: lasted)
         case (.success, true):

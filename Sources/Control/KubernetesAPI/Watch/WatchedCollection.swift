@@ -12,6 +12,8 @@ final class WatchedCollection: @unchecked Sendable {
     /// When to go on after a wait, milliseconds of `MonotonicTime`.
     var due: UInt64?
     var transfer: WatchTransfer?
+    /// Whether the next request must not use a connection that there is.
+    var mustReconnect = false
     /// Set while a request has been begun and not yet been given to the connection.
     var isNew = false
 
@@ -29,6 +31,12 @@ final class WatchedCollection: @unchecked Sendable {
 
     /// Whether its request cannot go on although libcurl has not ended it.
     var isOverdue: Bool { transfer?.refusal != nil }
+
+    /// When its watch counts as dead unless something comes; nil without a watch.
+    func silentAt(_ patience: UInt64) -> UInt64? {
+        guard let transfer, transfer.isWatch else { return nil }
+        return transfer.lastHeard + patience
+    }
 
     func listRequest(_ limit: Int, _ next: String) -> APIRequest {
         var request = APIClient.page(resource, namespace: namespace, labels: labels, limit: limit, next: next)
@@ -58,6 +66,8 @@ final class WatchTransfer {
     /// The most octets of an answer that is no stream of events.
     let limit: Int
     let begun = MonotonicTime.milliseconds()
+    /// When octets came last, milliseconds of `MonotonicTime`.
+    private(set) var lastHeard = MonotonicTime.milliseconds()
     var prepared: PreparedRequest?
     /// The answer, unless it is a stream of events.
     var bytes: [UInt8] = []
@@ -89,6 +99,7 @@ final class WatchTransfer {
 
     /// Takes octets of the answer; false when the request is to be ended.
     func take(_ content: UnsafeRawBufferPointer) -> Bool {
+        lastHeard = MonotonicTime.milliseconds()
         if isWatch, status == 200 {
             do {
                 events += try decoder.feed(content)
