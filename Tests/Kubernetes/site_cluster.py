@@ -34,8 +34,9 @@ class SiteCluster(Cluster):
         self.controller = None
         self.controllers = 0
         # The API server knows ServiceAccounts by these names, so they have the rights of our manifests and Sites.
-        self.token("system:serviceaccount:skupper:skupper-controller")
-        for namespace in NAMESPACES:
+        for namespace in ("skupper", "alone"):
+            self.token(f"system:serviceaccount:{namespace}:skupper-controller")
+        for namespace in (*NAMESPACES, "alone"):
             self.token(f"system:serviceaccount:{namespace}:skupper-router")
 
     def start(self):
@@ -60,16 +61,16 @@ class SiteCluster(Cluster):
 
     # --- the controller -------------------------------------------------------------------------------------------
 
-    def start_controller(self, **extra):
+    def start_controller(self, namespace="skupper", **extra):
         self.grant_port = getattr(self, "grant_port", None) or free_port()
         self.health_port = free_port()
         self.controllers += 1
         environment = dict(
-            os.environ, NAMESPACE="skupper", SKUPPER_ENABLE_GRANTS="true", HOSTNAME="controller",
+            os.environ, NAMESPACE=namespace, SKUPPER_ENABLE_GRANTS="true", HOSTNAME="controller",
             SKUPPER_GRANT_SERVER_AUTOCONFIGURE="true", SKUPPER_GRANT_SERVER_PORT=str(self.grant_port),
             SKUPPER_GRANT_SERVER_BASE_URL=f"127.0.0.1:{self.grant_port}", SKUPPER_ROUTER_IMAGE="skupper:test",
             SKUPPER_KUBE_ADAPTOR_IMAGE="skupper:test", SKUPPER_METRICS_ADDRESS=f"127.0.0.1:{self.health_port}",
-            SWIFT_BACKTRACE="enable=no", KUBECONFIG=self.account("skupper-controller", "skupper"), **extra)
+            SWIFT_BACKTRACE="enable=no", KUBECONFIG=self.account("skupper-controller", namespace), **extra)
         self.controller = Process(
             [BIN / "skupper-controller", "--platform", "kubernetes"],
             self.folder / f"controller-{self.controllers}.log", environment)

@@ -133,6 +133,22 @@ class Sites(unittest.TestCase):
         cluster.await_summary("Listener", "backend", "east", "Error No active site in namespace", 90)
         self.assertIsNotNone(cluster.get("Service", "foreign", "east"))
 
+    def test_7_a_controller_of_one_namespace(self):
+        from cluster import ROOT
+        cluster = self.cluster
+        cluster.controller.stop()
+        cluster.create_namespace("alone")
+        cluster.apply((ROOT / "deploy/kubernetes/install-namespaced.yaml").read_text(), "alone")
+        cluster.start_controller("alone", WATCH_NAMESPACE="alone")
+        cluster.apply("apiVersion: skupper.io/v2alpha1\nkind: Site\nmetadata:\n  name: alone\nspec:\n"
+                      "  linkAccess: local\n", "alone")
+        cluster.run_router("alone", "127.0.0.63")
+        cluster.await_summary("Site", "alone", "alone", "Ready OK", 90)
+        cluster.apply("apiVersion: skupper.io/v2alpha1\nkind: AttachedConnector\nmetadata:\n  name: a\nspec:\n"
+                      "  siteNamespace: west\n  selector: app=x\n  port: 80\n", "alone")
+        wait_until("the refusal", lambda: cluster.summary("AttachedConnector", "a", "alone").startswith(
+            "Error AttachedConnectors need a controller"), 90)
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)
