@@ -46,7 +46,7 @@ import Testing
         ("listener", "port", "http"), ("listener", "cost", "0"), ("listener", "cost", "1.5"),
         ("connector", "cost", "x"),
         ("listener", "maxFrameSize", "511"), ("listener", "maxFrameSize", "2147483648"), ("listener", "role", "Normal"),
-        ("listener", "http", "maybe"), ("listener", "stripAnnotations", "none"), ("listener", "maxSessions", "32769"),
+        ("listener", "http", "maybe"), ("listener", "stripAnnotations", "none"), ("listener", "maxSessions", "-1"),
         ("router", "id", ""), ("router", "id", "a b"), ("router", "id", "a|b"), ("router", "id", "a$b"),
         ("router", "id", "a\u{7}"), ("router", "mode", "hub"), ("router", "dataConnectionCount", "many"),
         ("router", "workerThreads", "0"), ("router", "helloIntervalSeconds", "99999999999999999999"),
