@@ -27,18 +27,20 @@ package struct PathComputation: Equatable, Sendable {
         let graph = LinkStateGraph(selfID: selfID, linkStates: linkStates)
         let tree = graph.tree(from: graph.selfIndex)
         var reachable: [Int] = []
-        for node in graph.ids.indices where node != graph.selfIndex && tree.cost[node] != nil {
+        for node in graph.ids.indices where node != graph.selfIndex && tree.cost[node] >= 0 {
             reachable.append(node)
             var firstHop = node
             var hops = 1
-            while let before = tree.previous[firstHop], before != graph.selfIndex {
-                firstHop = before
+            while tree.previous[firstHop] >= 0, tree.previous[firstHop] != graph.selfIndex {
+                firstHop = tree.previous[firstHop]
                 hops += 1
             }
             paths[graph.ids[node]] = Path(
-                firstHop: graph.ids[firstHop], cost: tree.cost[node] ?? 0, hops: hops, validOrigins: [])
+                firstHop: graph.ids[firstHop], cost: tree.cost[node], hops: hops, validOrigins: [])
             radius = max(radius, hops)
         }
+        // With one link, or none, nobody's path leads through us.
+        guard graph.canBeTransit else { return }
         for origin in reachable {
             for destination in graph.behindSelf(in: graph.tree(from: origin)) {
                 paths[graph.ids[destination]]?.validOrigins.insert(graph.ids[origin])
@@ -50,8 +52,10 @@ package struct PathComputation: Equatable, Sendable {
 /// The link-state map with ids replaced by their ranks, so that rank order is id order.
 private struct LinkStateGraph {
     struct Tree {
-        var cost: [Int?]
-        var previous: [Int?]
+        /// -1 where there is no path.
+        var cost: [Int]
+        /// -1 for the root and where there is no path.
+        var previous: [Int]
         /// Nodes in the order they were resolved; each comes after its predecessor.
         var order: [Int] = []
     }
@@ -87,20 +91,31 @@ private struct LinkStateGraph {
         }
     }
 
+    /// Somebody's path may lead through us: at least two routers are listed by us or list us.
+    var canBeTransit: Bool {
+        let listing = edges.indices.filter { edges[$0].contains { $0.to == selfIndex } }
+        return Set(edges[selfIndex].map(\.to)).union(listing).count > 1
+    }
+
     func tree(from root: Int) -> Tree {
-        var tree = Tree(
-            cost: Array(repeating: nil, count: ids.count), previous: Array(repeating: nil, count: ids.count))
+        var tree = Tree(cost: Array(repeating: -1, count: ids.count), previous: Array(repeating: -1, count: ids.count))
+        tree.order.reserveCapacity(ids.count)
         var resolved = Array(repeating: false, count: ids.count)
+        var waiting = NearestFirst()
         tree.cost[root] = 0
-        while let (node, cost) = nearestUnresolved(tree.cost, resolved) {
+        waiting.insert(cost: 0, node: root)
+        while let node = waiting.removeNearest() {
+            guard !resolved[node] else { continue }
             resolved[node] = true
             tree.order.append(node)
+            let cost = tree.cost[node]
             for edge in edges[node] where !resolved[edge.to] {
                 let (sum, overflow) = cost.addingReportingOverflow(edge.cost)
                 let alternative = overflow ? Int.max : sum
-                if let known = tree.cost[edge.to], known <= alternative { continue }
+                if tree.cost[edge.to] >= 0, tree.cost[edge.to] <= alternative { continue }
                 tree.cost[edge.to] = alternative
                 tree.previous[edge.to] = node
+                waiting.insert(cost: alternative, node: edge.to)
             }
         }
         return tree
@@ -111,20 +126,47 @@ private struct LinkStateGraph {
         var behind = Array(repeating: false, count: ids.count)
         var found: [Int] = []
         for node in tree.order {
-            guard let before = tree.previous[node] else { continue }
+            let before = tree.previous[node]
+            guard before >= 0 else { continue }
             behind[node] = before == selfIndex || behind[before]
             if behind[node] { found.append(node) }
         }
         return found
     }
+}
 
-    private func nearestUnresolved(_ costs: [Int?], _ resolved: [Bool]) -> (Int, Int)? {
-        var nearest: (Int, Int)?
-        for node in costs.indices where !resolved[node] {
-            guard let cost = costs[node] else { continue }
-            if nearest == nil || cost < nearest?.1 ?? Int.max { nearest = (node, cost) }
+/// A binary heap of nodes: the smallest cost first, of equal costs the smallest node. A node that has become cheaper
+/// is inserted again; whoever takes nodes out passes over those already taken.
+private struct NearestFirst {
+    private var items: [(cost: Int, node: Int)] = []
+
+    private static func precedes(_ left: (cost: Int, node: Int), _ right: (cost: Int, node: Int)) -> Bool {
+        left.cost != right.cost ? left.cost < right.cost : left.node < right.node
+    }
+
+    mutating func insert(cost: Int, node: Int) {
+        items.append((cost, node))
+        var index = items.count - 1
+        while index > 0, NearestFirst.precedes(items[index], items[(index - 1) / 2]) {
+            items.swapAt(index, (index - 1) / 2)
+            index = (index - 1) / 2
         }
-        return nearest
+    }
+
+    mutating func removeNearest() -> Int? {
+        guard let first = items.first else { return nil }
+        let last = items.removeLast()
+        guard !items.isEmpty else { return first.node }
+        items[0] = last
+        var index = 0
+        while true {
+            var least = index
+            for child in 2 * index + 1...2 * index + 2
+            where child < items.count && NearestFirst.precedes(items[child], items[least]) { least = child }
+            guard least != index else { return first.node }
+            items.swapAt(index, least)
+            index = least
+        }
     }
 }
 

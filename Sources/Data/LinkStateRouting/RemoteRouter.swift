@@ -96,6 +96,12 @@ struct ConnectionSlot {
     /// The router at the other end, from its first HELLO.
     var peerID: String?
     var confirmedAt = longAgo
+    /// Instance in the last HELLO on it.
+    var instance: Int64 = 0
+    /// Time of the first HELLO on it.
+    var greetedAt: Int64?
+    /// The id of a router that is a neighbour over another connection and is not the one at the end of this one.
+    var twinOf: String?
     /// HELLO that may still be sent in answer before the next tick.
     var answersLeft: Int
 }

@@ -10,6 +10,9 @@ package enum RoutingEvent: Equatable, Sendable {
     case neighbourConnected(slot: Int, cost: Int)
     /// The control links of a connection are gone.
     case neighbourDisconnected(slot: Int)
+    /// Nothing at all has arrived on a connection for so long that its peer, which had promised heartbeats, is dead or
+    /// cut off. The connection stays; the next HELLO on it confirms the neighbour anew.
+    case neighbourSilent(slot: Int)
     /// The cost of a live connection was changed by configuration.
     case costChanged(slot: Int, cost: Int)
     /// A control message arrived. `ingress` is the router the annotations name as its origin, for logs only.

@@ -17,8 +17,8 @@ package struct RoutingMachine {
 
     /// Largest number of hops to any router (§2.6, radius rule).
     package internal(set) var radius = 0
-    /// True once a HELLO with our id and another instance was seen.
-    package internal(set) var duplicateRouterSeen = false
+    /// When a message with our id and another instance last arrived, in the driver's milliseconds; nil if none did.
+    package internal(set) var duplicateRouterSeenAt: Int64?
     /// Own link state: confirmed neighbours and the costs of the connections to them.
     package internal(set) var ownPeers: [String: Int] = [:]
     /// Sequence number of the own link state.
@@ -43,6 +43,8 @@ package struct RoutingMachine {
     /// Link states differ from those last published, even if no path does.
     var linkStatesChanged = false
     var lastComputation = longAgo
+    /// Edges that the last computation worked on.
+    var linkStateEdgeCount = 0
     var advertisementWanted = false
     var lastAdvertisement = longAgo
 
@@ -75,6 +77,7 @@ package struct RoutingMachine {
         case .wake: scheduledWake = nil
         case .neighbourConnected(let slot, let cost): connect(slot: slot, cost: cost, now: now)
         case .neighbourDisconnected(let slot): disconnect(slot: slot, now: now)
+        case .neighbourSilent(let slot): silence(slot: slot, now: now)
         case .costChanged(let slot, let cost): changeCost(slot: slot, cost: cost)
         case .messageReceived(let slot, let opcode, let body, _):
             receive(slot: slot, opcode: opcode, body: body, now: now)
@@ -130,7 +133,15 @@ package struct RoutingMachine {
         if case .hello(let seen) = message {
             return receiveHello(slot: slot, from: origin, listsUs: seen.contains(id), now: now)
         }
-        guard origin.id != id else { return reject(.ownID, subject: "connection \(slot)", now: now) }
+        guard origin.id != id else {
+            // What stems from our own earlier run has an older instance.
+            guard origin.instance > instance else { return reject(.ownID, subject: "connection \(slot)", now: now) }
+            duplicateRouterSeenAt = now
+            return reject(.duplicateRouterID, subject: "connection \(slot)", now: now)
+        }
+        guard slots[slot]?.twinOf != origin.id else {
+            return reject(.twoRoutersOfOneID(origin.id), subject: "connection \(slot)", now: now)
+        }
         if case .absoluteUpdate = message, remotes[origin.id] == nil {
             return reject(.unknownRouter, subject: origin.id, now: now)
         }
@@ -166,7 +177,7 @@ package struct RoutingMachine {
         let level: RoutingLogLevel =
             switch rejection {
             case .unknownRouter, .staleInstance: .debug
-            case .duplicateRouterID: .error
+            case .duplicateRouterID, .twoRoutersOfOneID: .error
             default: .warning
             }
         logOnce(

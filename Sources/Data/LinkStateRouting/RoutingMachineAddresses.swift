@@ -105,7 +105,7 @@ extension RoutingMachine {
         for descriptor in list.usable {
             if let held = addresses[descriptor.key] {
                 guard held != descriptor.info else { continue }
-            } else if remoteAddressCount < limits.remoteAddresses {
+            } else if remoteAddressCount < limits.remoteAddresses, addresses.count < limits.addressesOfOneRouter {
                 remoteAddressCount += 1
             } else {
                 refused = true
@@ -140,7 +140,10 @@ extension RoutingMachine {
     /// At a tick: asks routers whose addresses did not fit once more when a tenth of the store has become free.
     mutating func reloadTruncated() {
         guard remoteAddressCount < limits.remoteAddresses / 10 * 9 else { return }
-        for router in sortedRemotes where remotes[router]?.isTruncated == true {
+        // One that has more than a router may would only be cut short again.
+        let own = limits.addressesOfOneRouter
+        for router in sortedRemotes
+        where remotes[router]?.isTruncated == true && (remotes[router]?.addresses.count ?? 0) < own {
             remotes[router]?.isTruncated = false
             remotes[router]?.mobileSequence = 0
             remotes[router]?.mobileRequest.wantAfresh()

@@ -93,6 +93,10 @@ extension RoutingMachine {
     mutating func receiveLinkState(from router: String, sequence: Int64, peers: [String: Int], now: Int64) {
         remotes[router]?.linkStateSeen = now
         guard let held = remotes[router]?.linkStateSequence, sequence > held else { return }
+        let others = remotes.values.reduce(0) { $0 + ($1.id == router ? 0 : $1.peers.count) }
+        guard others + peers.count <= limits.linkStateEdges else {
+            return reject(.linkStateStoreFull, subject: router, now: now)
+        }
         remotes[router]?.linkStateSequence = sequence
         if remotes[router]?.peers != peers { linkStatesChanged = true }
         remotes[router]?.peers = peers
@@ -156,7 +160,7 @@ extension RoutingMachine {
             ownLinkStateSequence += 1
             advertisementWanted = true
             computePaths(now: now)
-        } else if pathsOutdated, now >= lastComputation + timers.coalescingMilliseconds {
+        } else if pathsOutdated, now >= lastComputation + computationSpacing {
             computePaths(now: now)
         }
         announceAddresses(now: now)
@@ -175,6 +179,12 @@ extension RoutingMachine {
         scheduleWake(now: now)
     }
 
+    /// Milliseconds from one computation caused by peers to the next. The work grows with routers times links, at some
+    /// ten nanoseconds each; it may not take more than a fifth of the thread.
+    private var computationSpacing: Int64 {
+        max(timers.coalescingMilliseconds, Int64(clamping: remotes.count * linkStateEdgeCount / 20_000))
+    }
+
     private mutating func computePaths(now: Int64) {
         pathsOutdated = false
         lastComputation = now
@@ -182,6 +192,7 @@ extension RoutingMachine {
         for (router, remote) in remotes {
             linkStates[router] = remote.peers.filter { $0.key == id || remotes[$0.key] != nil }
         }
+        linkStateEdgeCount = linkStates.values.reduce(0) { $0 + $1.count }
         let computation = PathComputation(selfID: id, linkStates: linkStates)
         if linkStatesChanged { tablesChanged = true }
         linkStatesChanged = false
@@ -233,7 +244,7 @@ extension RoutingMachine {
     private mutating func scheduleWake(now: Int64) {
         let spacing = timers.coalescingMilliseconds
         var due: [Int64] = []
-        if pathsOutdated { due.append(lastComputation + spacing) }
+        if pathsOutdated { due.append(lastComputation + computationSpacing) }
         if pendingIsUrgent { due.append(lastMobileUpdate + spacing) }
         for remote in remotes.values where remote.isReachable {
             due += [

@@ -15,7 +15,7 @@ extension RoutingMachine {
 
     mutating func disconnect(slot: Int, now: Int64) {
         guard let gone = slots.removeValue(forKey: slot), let peer = gone.peerID else { return }
-        let others = slots.filter { $0.value.peerID == peer }
+        let others = slots.filter { $0.value.peerID == peer && $0.value.twinOf == nil }
         if others.isEmpty { hellos[peer] = nil }
         guard remotes[peer]?.slot == slot else { return }
         let fresh = others.filter { now - $0.value.confirmedAt <= timers.silentNeighbourMilliseconds }
@@ -23,6 +23,24 @@ extension RoutingMachine {
             useSlot(other, connection, for: peer)
         } else {
             loseNeighbour(peer, reason: "the connection to it was lost")
+        }
+    }
+
+    /// The peer of a slot is as good as gone, though the connection is there. The only neighbour is kept until its
+    /// HELLO are overdue: there is no other way to take, and withdrawing everything for a pause would help nobody.
+    mutating func silence(slot: Int, now: Int64) {
+        guard let peer = slots[slot]?.peerID, remotes[peer]?.slot == slot else { return }
+        let fresh = slots.filter {
+            $0.key != slot && $0.value.peerID == peer && $0.value.twinOf == nil
+                && now - $0.value.confirmedAt <= timers.helloIntervalMilliseconds * 3 / 2
+        }
+        if let (other, connection) = fresh.max(by: { $0.value.order < $1.value.order }) {
+            slots[slot]?.confirmedAt = longAgo
+            useSlot(other, connection, for: peer)
+        } else if ownPeers.count > 1 {
+            slots[slot]?.confirmedAt = longAgo
+            hellos[peer] = nil
+            loseNeighbour(peer, reason: "the connection has fallen silent")
         }
     }
 
@@ -40,7 +58,7 @@ extension RoutingMachine {
             guard origin.instance != 0, origin.instance != instance else {
                 return reject(.ownID, subject: "connection \(slot)", now: now)
             }
-            duplicateRouterSeen = true
+            duplicateRouterSeenAt = now
             return reject(.duplicateRouterID, subject: "connection \(slot)", now: now)
         }
         if let bound = slots[slot]?.peerID, bound != origin.id {
@@ -54,6 +72,15 @@ extension RoutingMachine {
         // A HELLO can come before the driver reports the slot; our first HELLO on it will then list the peer.
         guard slots[slot] != nil else { return }
         slots[slot]?.peerID = origin.id
+        slots[slot]?.instance = origin.instance
+        if slots[slot]?.greetedAt == nil { slots[slot]?.greetedAt = now }
+        if let inUse = otherInstance(than: origin, besides: slot, now: now) {
+            slots[slot]?.twinOf = origin.id
+            // A router that was restarted sends no more HELLO on its old connection; a second router does.
+            guard inUse.confirmedAt > slots[slot]?.greetedAt ?? now else { return }
+            return reject(.twoRoutersOfOneID(origin.id), subject: "connection \(slot)", now: now)
+        }
+        slots[slot]?.twinOf = nil
         if listsUs { confirm(slot: slot, origin: origin, now: now) }
         // Answering at once saves the peer a hello interval. A peer that lists us and is not new gets no answer, so
         // two routers that both answer stop after one exchange.
@@ -61,6 +88,16 @@ extension RoutingMachine {
             slots[slot]?.answersLeft = left - 1
             sendHello(slot: slot)
         }
+    }
+
+    /// The connection in use to the router of this id, if its HELLO keep coming and name another start time. The
+    /// newcomer has to wait until they do not, so that it cannot take over the traffic of a router that lives.
+    private func otherInstance(than origin: MessageOrigin, besides slot: Int, now: Int64) -> ConnectionSlot? {
+        guard origin.instance != 0, let current = remotes[origin.id]?.slot, current != slot,
+            let inUse = slots[current], inUse.instance != 0, inUse.instance != origin.instance,
+            now - inUse.confirmedAt <= timers.helloIntervalMilliseconds * 3 / 2
+        else { return nil }
+        return inUse
     }
 
     private mutating func confirm(slot: Int, origin: MessageOrigin, now: Int64) {

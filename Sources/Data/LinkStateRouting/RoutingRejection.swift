@@ -18,6 +18,10 @@ package enum RoutingRejection: Error, Hashable, Sendable {
     case ownID
     /// Another router uses our id.
     case duplicateRouterID
+    /// Two routers, at two connections, use one id.
+    case twoRoutersOfOneID(String)
+    /// The link states held have no room for another of this size.
+    case linkStateStoreFull
     /// All mask bits are taken.
     case routerTableFull
     /// The store of remote addresses is full.
@@ -41,6 +45,8 @@ package enum RoutingRejection: Error, Hashable, Sendable {
         case .tooManyPeers: "tooManyPeers"
         case .ownID: "ownID"
         case .duplicateRouterID: "duplicateRouterID"
+        case .twoRoutersOfOneID: "twoRoutersOfOneID"
+        case .linkStateStoreFull: "linkStateStoreFull"
         case .routerTableFull: "routerTableFull"
         case .addressStoreFull: "addressStoreFull"
         case .unknownRouter: "unknownRouter"
@@ -72,7 +78,14 @@ package enum RoutingRejection: Error, Hashable, Sendable {
         case .duplicateRouterID:
             "another router uses our id; two routers were given the same id: change one and restart it"
         case .routerTableFull:
-            "the table of remote routers is full; a network has at most 128 routers: make some of them edge routers"
+            "the table of remote routers is full; a network has at most \(RoutingLimits().remoteRouters + 1) routers: "
+                + "make some of them edge routers"
+        case .twoRoutersOfOneID(let id):
+            "two routers use the id \(id); this one is left out while the other is there: change the id of one and "
+                + "restart it"
+        case .linkStateStoreFull:
+            "the link states of all routers together are too large; a router that lists too many neighbours is faulty: "
+                + "check it"
         case .addressStoreFull:
             "the store of remote addresses is full; further addresses are ignored: remove unused services"
         case .unknownRouter:

@@ -31,10 +31,14 @@ package struct RoutingTimers: Equatable, Sendable {
 
 /// Bounds on what peers can make a routing machine store or do.
 package struct RoutingLimits: Equatable, Sendable {
-    /// Remote routers tracked; the protocol has 128 mask bits, one of them for the router itself.
-    package var remoteRouters = 127
+    /// Remote routers tracked. skupper-router stops at 127; nothing on the wire does.
+    package var remoteRouters = 511
+    /// Peers in all link states held together. A full mesh of 127 routers has 16,002.
+    package var linkStateEdges = 16_384
     /// Mobile addresses stored, over all remote routers.
     package var remoteAddresses = 50_000
+    /// Mobile addresses stored for one remote router, so that one that floods leaves room for the others.
+    package var addressesOfOneRouter = 10_000
     /// Octets of an address hash key.
     package var addressKeyOctets = 1024
     /// Octets of a router id.

@@ -43,8 +43,10 @@ import Testing
         #expect(bench.receive("LSU", linkStateBody("B", .int(1), peers), after: 100).logs.isEmpty)
     }
 
-    @Test func routerTableStopsAt127AndANeighbourFindsRoom() {
-        var bench = Bench()
+    @Test func routerTableStopsAtItsLimitAndANeighbourFindsRoom() {
+        var limits = RoutingLimits()
+        limits.remoteRouters = 127
+        var bench = Bench(limits: limits)
         bench.confirm("B")
         for group in 0..<4 {
             let peers = Dictionary(uniqueKeysWithValues: (0..<100).map { ("x\(group)-\($0)", 1) })
@@ -61,8 +63,42 @@ import Testing
         #expect(bench.machine.route(to: "Z")?.isNeighbour == true)
     }
 
-    @Test func helloFloodOfManyIDsIsBounded() {
+    @Test func linkStatesTogetherAreBounded() {
+        var limits = RoutingLimits()
+        limits.linkStateEdges = 200
+        var bench = Bench(limits: limits)
+        bench.confirm("B")
+        // Every router of a network that is larger than any claims to be next to all of them.
+        let peers = Dictionary(uniqueKeysWithValues: (0..<40).map { ("x\($0)", 1) })
+        bench.linkState("B", 1, peers.merging(["A": 1]) { $1 })
+        for number in 0..<40 { bench.linkState("x\(number)", 1, peers, after: 30) }
+        #expect(bench.machine.nodes.reduce(0) { $0 + $1.peers.count } <= 200)
+        #expect(bench.machine.rejections["linkStateStoreFull"] ?? 0 > 30)
+        #expect(bench.machine.route(to: "B") != nil)
+    }
+
+    @Test func sequenceJumpsDoNotLockARouterOut() {
         var bench = Bench()
+        bench.confirm("B")
+        bench.linkState("B", Int64.max, ["A": 1, "C": 1])
+        #expect(bench.machine.route(to: "C") != nil)
+        // Nothing is above the largest number. A restart begins anew, and so does the age of a link state.
+        bench.linkState("B", 1, ["A": 1, "D": 1])
+        #expect(bench.machine.route(to: "D") == nil)
+        bench.hello("B", instance: 8, after: 100)
+        bench.linkState("B", 1, ["A": 1, "D": 1], instance: 8)
+        #expect(bench.machine.route(to: "D") != nil)
+        #expect(bench.receive(
+            .differentialUpdate(id: "B", sequence: Int64.max, added: [], removed: []), after: 100).sent.count <= 1)
+        #expect(bench.receive(
+            .advertisement(id: "B", instance: 8, linkStateSequence: Int64.max, mobileSequence: Int64.max), after: 100
+        ).sent.count <= 2)
+    }
+
+    @Test func helloFloodOfManyIDsIsBounded() {
+        var limits = RoutingLimits()
+        limits.remoteRouters = 127
+        var bench = Bench(limits: limits)
         bench.send(.neighbourConnected(slot: 1, cost: 1))
         var logs = 0
         for number in 0..<5000 { logs += bench.hello("n\(number)", slot: number + 2, seen: []).logs.count }
@@ -74,8 +110,24 @@ import Testing
         #expect(bench.machine.loggedSubjects.isEmpty && bench.machine.hellos.isEmpty)
     }
 
-    @Test func addressStoreIsCappedAndLogsOnce() {
+    @Test func oneRouterCannotFillTheAddressStore() {
         var bench = Bench()
+        bench.confirm("B", slot: 1)
+        bench.confirm("C", slot: 2)
+        let many = (0..<100_000).map { (key: "M\($0)", info: AddressInfo(treatment: 3, producers: 0)) }
+        bench.receive(.absoluteUpdate(id: "B", to: "A", sequence: 1, addresses: many), after: 100)
+        #expect(bench.machine.route(to: "B")?.addresses.count == 10_000)
+        bench.receive(
+            .differentialUpdate(
+                id: "C", sequence: 1, added: [("Mmine", AddressInfo(treatment: 3, producers: 0))], removed: []),
+            slot: 2)
+        #expect(bench.machine.route(to: "C")?.addresses.count == 1)
+    }
+
+    @Test func addressStoreIsCappedAndLogsOnce() {
+        var limits = RoutingLimits()
+        limits.addressesOfOneRouter = limits.remoteAddresses
+        var bench = Bench(limits: limits)
         bench.confirm("B", slot: 1)
         bench.confirm("C", slot: 2)
         let many = (0..<100_000).map { (key: "M\($0)", info: AddressInfo(treatment: 3, producers: 0)) }
@@ -126,7 +178,7 @@ import Testing
         bench.confirm("B")
         bench.linkState("A", 9, ["B": 1])
         bench.receive(.advertisement(id: "A", instance: 999, linkStateSequence: 9, mobileSequence: 9))
-        #expect(bench.machine.rejections == ["ownID": 2])
+        #expect(bench.machine.rejections == ["ownID": 1, "duplicateRouterID": 1])
         #expect(bench.machine.ownLinkStateSequence == 1)
         // A link state about somebody else than its sender.
         bench.receive("LSU", linkStateBody("B", .int(1), mapBody([("A", .int(1))]), innerID: "C"), after: 100)

@@ -253,7 +253,7 @@ import Testing
         var bench = Bench()
         bench.send(.neighbourConnected(slot: 1, cost: 1))
         let effects = bench.hello("A", instance: 55, seen: ["A"])
-        #expect(bench.machine.duplicateRouterSeen)
+        #expect(bench.machine.duplicateRouterSeenAt == bench.now)
         #expect(effects.logs.count == 1 && effects.logs[0].contains("another router uses our id"))
         #expect(bench.hello("A", instance: 55, seen: ["A"]).isEmpty)
         #expect(bench.machine.nodes.isEmpty)
@@ -263,7 +263,90 @@ import Testing
         var bench = Bench()
         bench.send(.neighbourConnected(slot: 1, cost: 1))
         bench.hello("A", instance: 100, seen: ["A"])
-        #expect(!bench.machine.duplicateRouterSeen)
+        #expect(bench.machine.duplicateRouterSeenAt == nil)
+    }
+
+    @Test func ownIDInAnAdvertisementFromAfarIsADuplicateRouterIfItStartedLater() {
+        var bench = Bench()
+        bench.confirm("B")
+        let old = bench.receive(
+            .advertisement(id: "A", instance: 99, linkStateSequence: 1, mobileSequence: 1), after: 100)
+        #expect(bench.machine.duplicateRouterSeenAt == nil, "an earlier run of our own")
+        #expect(old.logs.count == 1)
+        let new = bench.receive(
+            .advertisement(id: "A", instance: 101, linkStateSequence: 1, mobileSequence: 1), after: 100)
+        #expect(bench.machine.duplicateRouterSeenAt == bench.now)
+        #expect(new.logs.count == 1 && new.logs[0].contains("another router uses our id"))
+    }
+
+    @Test func ofTwoNeighboursWithOneIDTheFirstIsUsedAndTheOtherLeftOut() {
+        var bench = Bench()
+        bench.confirm("B", slot: 1)
+        bench.send(.neighbourConnected(slot: 2, cost: 1), after: 500)
+        #expect(bench.hello("B", slot: 2, instance: 8).logs == [], "it may be a restart")
+        for second in 1...5 {
+            bench.hello("B", slot: 1, instance: 7, after: 500)
+            let twin = bench.hello("B", slot: 2, instance: 8, after: 400)
+            #expect(twin.logs.contains { $0.contains("two routers use the id B") } == (second == 1))
+            #expect(twin.sent == [])
+            bench.receive(
+                .advertisement(id: "B", instance: 8, linkStateSequence: 9, mobileSequence: 9), slot: 2, after: 100)
+            #expect(bench.machine.route(to: "B")?.slot == 1)
+            #expect(bench.machine.route(to: "B")?.instance == 7)
+        }
+        // The other one's turn comes when this one is gone.
+        bench.send(.neighbourDisconnected(slot: 1))
+        #expect(bench.machine.route(to: "B") == nil)
+        bench.hello("B", slot: 2, instance: 8, after: 500)
+        #expect(bench.machine.route(to: "B")?.slot == 2)
+    }
+
+    @Test func restartBehindSomethingThatKeepsTheOldConnectionTakesASecondAndAHalf() {
+        var bench = Bench()
+        bench.confirm("B", slot: 1)
+        bench.send(.neighbourConnected(slot: 2, cost: 1), after: 500)
+        bench.hello("B", slot: 2, instance: 8)
+        bench.hello("B", slot: 2, instance: 8, after: 800)
+        #expect(bench.machine.route(to: "B")?.slot == 1)
+        #expect(bench.hello("B", slot: 2, instance: 8, after: 800).logs.contains { $0.contains("restarted") })
+        #expect(bench.machine.route(to: "B")?.slot == 2)
+    }
+
+    // MARK: silence
+
+    @Test func silentConnectionIsLeftAtOnceAndTakenAgainWithTheNextHello() {
+        var bench = Bench()
+        bench.confirm("B", slot: 1)
+        bench.confirm("C", slot: 2)
+        bench.linkState("B", 1, ["A": 1, "C": 1])
+        bench.linkState("C", 1, ["A": 1, "B": 1], slot: 2)
+        let effects = bench.send(.neighbourSilent(slot: 1), after: 100)
+        #expect(effects.first == .routesChanged && effects.sent.contains("RA*"))
+        #expect(bench.machine.route(to: "B")?.nextHopID == "C")
+        #expect(bench.send(.neighbourSilent(slot: 1)).sent == [])
+        bench.hello("B", slot: 1, after: 100)
+        #expect(bench.machine.route(to: "B")?.slot == 1)
+        #expect(bench.machine.route(to: "B")?.nextHopID == nil)
+        // A connection that is not there, or has no peer yet, can be silent too.
+        bench.send(.neighbourConnected(slot: 3, cost: 1))
+        #expect(bench.send(.neighbourSilent(slot: 3)).sent == [] && bench.send(.neighbourSilent(slot: 9)).sent == [])
+    }
+
+    @Test func theOnlyNeighbourIsKeptUntilItsHelloAreOverdue() {
+        var bench = Bench()
+        bench.confirm("B")
+        #expect(bench.send(.neighbourSilent(slot: 1), after: 1000).isEmpty)
+        #expect(bench.machine.route(to: "B") != nil)
+        bench.send(.tick, after: 2001)
+        #expect(bench.machine.route(to: "B") == nil)
+    }
+
+    @Test func silentConnectionGivesWayToASecondOneOfTheSameNeighbour() {
+        var bench = Bench()
+        bench.confirm("B", slot: 1)
+        bench.confirm("B", slot: 2, cost: 4)
+        bench.send(.neighbourSilent(slot: 2), after: 100)
+        #expect(bench.machine.route(to: "B")?.slot == 1 && bench.machine.ownPeers == ["B": 1])
     }
 
     @Test func connectionStaysBoundToOneRouter() {

@@ -24,12 +24,28 @@ struct World {
         var machine: RoutingMachine
         var local: Set<String> = []
         var published: [RouteEntry] = []
+        /// What its forwarder works with, from the last time that it was told of a change.
+        var table = Table()
+    }
+
+    struct Table {
+        var routes: [RouteEntry] = []
+        var slots: [String: Int] = [:]
+        var neighbourSlots: [Int] = []
+        var radius = 0
     }
 
     /// A message on a link. The trace stands for the annotations, which routers on the way extend.
     struct Message {
         var octets: [UInt8]
         var trace: [String]
+        var opcode = ""
+    }
+
+    /// What crossed links.
+    struct Traffic {
+        var messages = 0
+        var octets = 0
     }
 
     enum Happening {
@@ -44,6 +60,12 @@ struct World {
     private(set) var links: [Link] = []
     private(set) var traceHash: UInt64 = 0xCBF2_9CE4_8422_2325
     private(set) var messagesCarried = 0
+    /// By opcode, since `resetTraffic`. Octets are those of the messages: frames and transport come on top.
+    private(set) var traffic: [String: Traffic] = [:]
+    /// Compare what is published around every event and hash all that happens; for small networks.
+    private let watchesAnnouncements: Bool
+    private var truth: [String: [String: Int]]?
+    private var distance: [String: [String: Int]] = [:]
     /// Broken invariants, with the time they were seen at.
     private(set) var faults: [String] = []
     var random: SeededGenerator
@@ -54,9 +76,10 @@ struct World {
 
     init(
         seed: UInt64, routerCount: Int, edges: [(Int, Int, Int)], delay: ClosedRange<Int64> = 1...10,
-        timers: RoutingTimers = RoutingTimers()
+        timers: RoutingTimers = RoutingTimers(), watchesAnnouncements: Bool = true
     ) {
         random = SeededGenerator(seed: seed)
+        self.watchesAnnouncements = watchesAnnouncements
         self.timers = timers
         for index in 0..<routerCount {
             let id = "R\(Character(UnicodeScalar(UInt8(65 + (index * 7) % 26))))\(index)"
@@ -73,6 +96,7 @@ struct World {
 
     mutating func raise(_ link: Int) {
         guard !links[link].isUp else { return }
+        truth = nil
         links[link].isUp = true
         links[link].clogged = [false, false]
         for end in 0...1 {
@@ -82,6 +106,7 @@ struct World {
 
     mutating func cut(_ link: Int) {
         guard links[link].isUp else { return }
+        truth = nil
         links[link].isUp = false
         links[link].epoch += 1
         links[link].held = [[], []]
@@ -102,6 +127,7 @@ struct World {
     }
 
     mutating func setCost(_ link: Int, _ cost: Int) {
+        truth = nil
         links[link].costs = [cost, cost]
         for end in 0...1 where links[link].isUp {
             feed(links[link].ends[end], .costChanged(slot: link, cost: cost))
@@ -114,6 +140,7 @@ struct World {
         let instance = routers[router].instance + 1
         routers[router].instance = instance
         routers[router].published = []
+        routers[router].table = Table()
         routers[router].machine = RoutingMachine(id: routers[router].id, instance: instance, timers: timers)
         plan(.tick(router: router, instance: instance), in: Int64(random.below(1000)))
         for key in routers[router].local.sorted() {
@@ -147,12 +174,12 @@ struct World {
         }
     }
 
-    /// Runs until the network agrees, looking every 10 ms; the time it took, nil if `limit` passed.
-    mutating func runUntilConverged(limit: Int64) -> Int64? {
+    /// Runs until the network agrees, looking every so many milliseconds; the time it took, nil if `limit` passed.
+    mutating func runUntilConverged(limit: Int64, every: Int64 = 10) -> Int64? {
         let start = now
         while now - start < limit {
             if disagreement() == nil { return now - start }
-            run(for: 10)
+            run(for: every)
         }
         return disagreement() == nil ? now - start : nil
     }
@@ -160,26 +187,38 @@ struct World {
     // MARK: - What must hold
 
     /// First difference between what routers hold and the truth; nil if all agree.
-    func disagreement() -> String? {
-        var truth: [String: [String: Int]] = [:]
-        for router in routers { truth[router.id] = [:] }
-        for link in links where link.isUp {
-            let (left, right) = (routers[link.ends[0]].id, routers[link.ends[1]].id)
-            truth[left]?[right] = link.costs[0]
-            truth[right]?[left] = link.costs[1]
+    mutating func disagreement() -> String? {
+        if truth == nil {
+            var states = Dictionary(uniqueKeysWithValues: routers.map { ($0.id, [String: Int]()) })
+            for link in links where link.isUp {
+                let (left, right) = (routers[link.ends[0]].id, routers[link.ends[1]].id)
+                states[left]?[right] = link.costs[0]
+                states[right]?[left] = link.costs[1]
+            }
+            truth = states
+            distance = floydWarshall(states)
         }
-        let distance = floydWarshall(truth)
+        return difference(from: truth ?? [:])
+    }
+
+    private func difference(from truth: [String: [String: Int]]) -> String? {
         for router in routers {
             guard router.machine.ownPeers == truth[router.id] else { return "\(router.id): own link state" }
-            let reachable = (distance[router.id] ?? [:]).filter { $0.key != router.id }
-            guard router.machine.routes.count == reachable.count else {
-                return "\(router.id): reaches \(router.machine.routes.map(\.id))"
-            }
-            for other in routers where reachable[other.id] != nil {
-                guard let route = router.machine.route(to: other.id) else { return "\(router.id): no \(other.id)" }
+            let reachable = distance[router.id] ?? [:]
+            let routes = Dictionary(uniqueKeysWithValues: router.machine.routes.map { ($0.id, $0) })
+            guard routes.count == reachable.count - 1 else { return "\(router.id): reaches \(routes.keys.sorted())" }
+            for other in routers where other.id != router.id && reachable[other.id] != nil {
+                guard let route = routes[other.id] else { return "\(router.id): no \(other.id)" }
+                let hop = route.nextHopID ?? other.id
+                if (truth[router.id]?[hop] ?? -1) + (distance[hop]?[other.id] ?? -1) != route.cost {
+                    return "\(router.id): \(hop) is no shortest way to \(other.id)"
+                }
                 if route.peers != truth[other.id] { return "\(router.id): link state of \(other.id)" }
                 if route.cost != reachable[other.id] { return "\(router.id): cost to \(other.id)" }
-                if Set(route.addresses.keys) != other.local { return "\(router.id): addresses of \(other.id)" }
+                let isComplete = other.local.allSatisfy { route.addresses[$0] != nil }
+                if route.addresses.count != other.local.count || !isComplete {
+                    return "\(router.id): addresses of \(other.id)"
+                }
                 if route.instance != other.instance { return "\(router.id): instance of \(other.id)" }
             }
         }
@@ -229,6 +268,10 @@ struct World {
 
     private mutating func feed(_ router: Int, _ event: RoutingEvent) {
         let effects = routers[router].machine.handle(event, now: now)
+        guard watchesAnnouncements else {
+            for effect in effects { perform(effect, router: router) }
+            return
+        }
         note("\(now) \(routers[router].id)".utf8)
         let routes = published(router)
         defer { routers[router].published = routes }
@@ -251,14 +294,16 @@ struct World {
 
     private mutating func perform(_ effect: RoutingEffect, router: Int) {
         let id = routers[router].id
-        note(effect, id)
+        if watchesAnnouncements { note(effect, id) }
         switch effect {
         case .sendToNeighbour(let slot, let message):
-            send(Message(octets: message.encode(selfID: id), trace: [id]), from: router, link: slot)
+            let octets = message.encode(selfID: id)
+            send(Message(octets: octets, trace: [id], opcode: message.opcode), from: router, link: slot)
         case .sendToRouter(let destination, let message):
-            forward(Message(octets: message.encode(selfID: id), trace: [id]), from: router, to: destination)
+            let octets = message.encode(selfID: id)
+            forward(Message(octets: octets, trace: [id], opcode: message.opcode), from: router, to: destination)
         case .flood(let message):
-            let copy = Message(octets: message.encode(selfID: id), trace: [])
+            let copy = Message(octets: message.encode(selfID: id), trace: [], opcode: message.opcode)
             spread(copy, from: router, origin: id, isMobile: message.opcode == "MAU")
         case .wakeAfter(let milliseconds):
             if milliseconds < 1 { faults.append("\(now) \(id): wake after \(milliseconds) ms") }
@@ -267,9 +312,21 @@ struct World {
             if text.contains("not used"), !text.contains("earlier run"), !text.contains("not known yet") {
                 faults.append("\(now) \(id): \(text)")
             }
-        case .routesChanged, .neighbourUp, .neighbourLost: break
+        case .routesChanged: routers[router].table = table(of: routers[router].machine)
+        case .neighbourUp, .neighbourLost: break
         }
     }
+
+    private func table(of machine: RoutingMachine) -> Table {
+        let nodes = machine.nodes
+        var table = Table(
+            routes: nodes.filter(\.isReachable), neighbourSlots: nodes.compactMap(\.neighbourSlot),
+            radius: machine.radius)
+        for route in table.routes { table.slots[route.id] = route.slot }
+        return table
+    }
+
+    mutating func resetTraffic() { traffic = [:] }
 
     private mutating func send(_ message: Message, from router: Int, link: Int) {
         guard links.indices.contains(link), links[link].isUp else { return }
@@ -283,6 +340,8 @@ struct World {
 
     private mutating func carry(_ message: Message, link: Int, direction: Int) {
         messagesCarried += 1
+        traffic[message.opcode, default: Traffic()].messages += 1
+        traffic[message.opcode, default: Traffic()].octets += message.octets.count
         let delay = Int64.random(in: links[link].delay, using: &random)
         let time = max(now + delay, links[link].lastArrival[direction])
         links[link].lastArrival[direction] = time
@@ -291,7 +350,7 @@ struct World {
     }
 
     private mutating func forward(_ message: Message, from router: Int, to destination: String) {
-        guard let slot = routers[router].machine.route(to: destination)?.slot else { return }
+        guard let slot = routers[router].table.slots[destination] else { return }
         send(message, from: router, link: slot)
     }
 
@@ -299,17 +358,16 @@ struct World {
     /// destinations for which the origin is valid.
     private mutating func spread(_ message: Message, from router: Int, origin: String, isMobile: Bool) {
         let id = routers[router].id
-        let machine = routers[router].machine
-        let nodes = machine.nodes
+        let table = routers[router].table
         var chosen: Set<Int> = []
         if isMobile {
-            for route in machine.routes where origin == id || route.validOrigins.contains(origin) {
+            for route in table.routes where origin == id || route.validOrigins.contains(origin) {
                 if let slot = route.slot { chosen.insert(slot) }
             }
         } else {
-            chosen = Set(nodes.compactMap(\.neighbourSlot))
+            chosen = Set(table.neighbourSlots)
         }
-        let excluded = Set(message.trace.compactMap { hop in machine.route(to: hop)?.slot })
+        let excluded = Set(message.trace.compactMap { hop in table.slots[hop] })
         var next = message
         next.trace.append(id)
         for slot in chosen.subtracting(excluded).sorted() { send(next, from: router, link: slot) }
@@ -327,7 +385,7 @@ struct World {
         if decoded.to == RoutingMessage.helloAddress {
             feed(router, event)
         } else if decoded.to.hasPrefix("amqp:/_topo/0/all/") || decoded.to.hasPrefix("_topo/0/all/") {
-            guard message.trace.count <= routers[router].machine.radius + 1, origin != id else { return }
+            guard message.trace.count <= routers[router].table.radius + 1, origin != id else { return }
             spread(message, from: router, origin: origin, isMobile: decoded.opcode == "MAU")
             feed(router, event)
         } else {

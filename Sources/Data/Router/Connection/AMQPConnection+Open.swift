@@ -22,6 +22,8 @@ enum WireNames {
     static let annotationsVersion = "qd.annotations-version"
     /// Ours: the sender understands cost changes on a live link.
     static let liveCost = "skupper.live-cost"
+    /// Ours: the sender of this Open never lets a control connection be silent for longer, in milliseconds.
+    static let heartbeat = "skupper.heartbeat"
     static let connectionID = "qd.conn-id"
     static let dataRole: Int32 = 4
 }
@@ -71,6 +73,7 @@ extension AMQPConnection {
             add(WireNames.liveCost, .int(1))
         }
         for (name, value) in settings.openProperties.sorted(by: { $0.key < $1.key }) { add(name, value.amqp) }
+        if settings.role == .interRouter { add(WireNames.heartbeat, .int(Int32(AMQPConnection.controlHeartbeat))) }
         open.properties = properties
         return open
     }
@@ -95,6 +98,13 @@ extension AMQPConnection {
                 effectiveRole = .interRouterData
             }
             sendOpen()
+        }
+        // Both of ours promise the same. Who promises it also wants it.
+        if effectiveRole == .interRouter, let promised = property(WireNames.heartbeat)?.intValue,
+            (1...AMQPConnection.controlHeartbeat).contains(promised)
+        {
+            watchesSilence = true
+            peerHeartbeat = min(peerHeartbeat > 0 ? peerHeartbeat : .max, AMQPConnection.controlHeartbeat)
         }
         peerTakesStreamingLinks = open.offeredCapabilities.contains(WireNames.streamingLinks)
         openedAt = worker.now

@@ -53,6 +53,15 @@ final class AMQPConnection: EventTarget {
     var remoteOpen: Open?
     var peerMaxFrame = 512
     var peerHeartbeat: Int64 = 0
+    /// The peer has promised octets every `controlHeartbeat`: their absence means that it is dead or cut off.
+    var watchesSilence = false
+    /// Ticks in a row, and their milliseconds, in which nothing arrived; a tick that comes late counts as one in time.
+    var silentMilliseconds: Int64 = 0
+    private var lastTick: Int64 = 0
+    /// Longest silence of our own on a control connection to a router of ours, in milliseconds.
+    static let controlHeartbeat: Int64 = 500
+    /// Silence at which such a peer counts as lost. With a tick on either side it is noticed in at most 1.4 s.
+    static let silenceMaximum: Int64 = 950
     var effectiveRole: ConnectionRole
     var sessions: [Session?] = []
     var sessionsByRemoteChannel: [Session?] = []
@@ -223,6 +232,7 @@ final class AMQPConnection: EventTarget {
         case .closed: return
         case .frames where machine.state == .opened:
             if isReadingPaused { lastReceived = now }
+            if watchesSilence { checkSilence(now: now) }
             if settings.idleTimeoutMilliseconds > 0, now - lastReceived > settings.idleTimeoutMilliseconds {
                 sendClose(
                     AMQPError(condition: "amqp:resource-limit-exceeded", description: "local-idle-timeout expired"))
@@ -238,6 +248,21 @@ final class AMQPConnection: EventTarget {
             if now - startedAt > settings.handshakeTimeoutMilliseconds, closingAt == 0 {
                 close("no AMQP open within \(settings.handshakeTimeoutMilliseconds) ms (reached: \(phase))")
             }
+        }
+    }
+
+    /// Tells the control thread, once, that the peer has fallen silent.
+    private func checkSilence(now: Int64) {
+        let elapsed = min(now - lastTick, worker.tickMilliseconds + 50)
+        defer { lastTick = now }
+        guard lastReceived < lastTick else {
+            silentMilliseconds = 0
+            return
+        }
+        let before = silentMilliseconds
+        silentMilliseconds += elapsed
+        if before < AMQPConnection.silenceMaximum, silentMilliseconds >= AMQPConnection.silenceMaximum {
+            worker.connectionSilent(self)
         }
     }
 

@@ -164,6 +164,12 @@ extension Core {
         }
     }
 
+    /// Nothing arrives on a control connection whose peer had promised otherwise: traffic takes another way until then.
+    func connectionSilent(_ ref: ConnectionRef) {
+        guard let slot = connections[ref]?.slot else { return }
+        perform(routing.handle(.neighbourSilent(slot: slot), now: now))
+    }
+
     /// A connector has one control connection at a time: an older one of the same group is dead or being replaced.
     private func retireOlder(than ref: ConnectionRef, correlator: String) {
         for (other, state) in connections
@@ -178,6 +184,15 @@ extension Core {
             }
             closeConnection(other, reason: "replaced by a newer connection of the same connector")
         }
+    }
+
+    /// What management says of a connector: its own state, and what is wrong with this router wherever it connects to.
+    func message(of state: AMQPConnectorState) -> String {
+        guard state.settings.role == .interRouter, let seen = routing.duplicateRouterSeenAt, now - seen < 60_000 else {
+            return state.message
+        }
+        return "another router in the network has the id \(routerID) too: change one of the two and restart it; "
+            + state.message
     }
 
     func closeConnection(_ ref: ConnectionRef, reason: String, orderly: Bool = false) {

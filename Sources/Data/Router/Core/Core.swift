@@ -64,6 +64,8 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
 
     private var version: UInt64 = 0
     private var needsPublish = false
+    /// With large tables, when they may be published again.
+    private var publishNotBefore: Int64 = 0
     /// Consumers whose attach waits for the next tables to be adopted.
     private var newConsumers: [(connection: ConnectionRef, link: UInt64)] = []
     var random = SystemRandomNumberGenerator()
@@ -143,10 +145,14 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
     func wake(after milliseconds: Int64) { wakeAt = min(wakeAt, now + milliseconds) }
 
     override func turnEnded() {
-        if needsPublish {
-            needsPublish = false
-            publish()
-        }
+        guard needsPublish, now >= publishNotBefore else { return }
+        needsPublish = false
+        let start = uv_hrtime()
+        publish()
+        // Tables of tens of thousands of addresses take their time; changes that never end may not take the whole
+        // thread, or HELLO and management starve.
+        let took = Int64((uv_hrtime() - start) / 1_000_000)
+        publishNotBefore = took > 5 ? now + 5 * took : 0
     }
 
     /// Asks for new tables at the end of this turn.

@@ -119,6 +119,11 @@ extension Worker {
         }
     }
 
+    func connectionSilent(_ connection: AMQPConnection) {
+        let ref = connection.ref
+        core.post { [core] in core.connectionSilent(ref) }
+    }
+
     func connectionClosed(_ connection: AMQPConnection, reason: String, wasOpen: Bool) {
         connections[connection.ref.id] = nil
         let ref = connection.ref

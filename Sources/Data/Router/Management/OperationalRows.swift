@@ -159,7 +159,7 @@ extension Core {
         case "connector":
             guard let state = amqpConnectors[entity.name] else { break }
             row["connectionStatus"] = .string(state.status)
-            row["connectionMsg"] = .string(state.message)
+            row["connectionMsg"] = .string(message(of: state))
         case "tcpListener":
             guard let state = tcpListeners[entity.name] else { break }
             row["operStatus"] = .string(state.isListening ? "up" : "down")
