@@ -29,9 +29,9 @@ extension Core {
     }
 
     /// A link between edge router and interior is gone; see also ``linkDetached(link:)``.
-    func edgeLinkGone(connection: ConnectionRef, link: UInt64) {
+    func edgeLinkGone(connection: ConnectionRef, link: UInt64, isProxy: Bool) {
         if edgePeers[connection]?.tracking == link { edgePeers[connection]?.tracking = nil }
-        if uplink.connection == connection { uplinkLinkGone(link) }
+        if uplink.connection == connection { uplinkLinkGone(link, isProxy: isProxy) }
     }
 
     /// An edge router tells of which mesh it is part.

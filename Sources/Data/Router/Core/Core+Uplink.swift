@@ -147,14 +147,14 @@ extension Core {
         }
     }
 
-    /// The interior refused or closed one of our links.
-    func uplinkLinkGone(_ link: UInt64) {
+    /// The interior refused or closed one of our links, or answers our detach of a proxy that is no longer wanted.
+    func uplinkLinkGone(_ link: UInt64, isProxy: Bool) {
         if let key = uplink.producers.first(where: { $0.value == link })?.key {
             setReachable(key, false)
             uplink.producers[key] = nil
         } else if let key = uplink.consumers.first(where: { $0.value == link })?.key {
             uplink.consumers[key] = nil
-        } else if let ref = uplink.connection, connections[ref] != nil {
+        } else if !isProxy, let ref = uplink.connection, connections[ref] != nil {
             closeConnection(ref, reason: "the interior router detached a link that an edge router needs")
         }
     }

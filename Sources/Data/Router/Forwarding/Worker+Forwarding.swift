@@ -180,11 +180,9 @@ extension Worker {
         let incoming = passage.incoming
         let fan = FanOut(producer: incoming)
         var consumers = entry.consumers.filter { !passage.arrival.bars($0) }
-        if isEdge, passage.target == nil, !passage.arrival.viaEdge,
+        if isEdge, passage.target == nil, !passage.arrival.viaEdge, !consumers.contains(where: { $0.isRouter }),
             let uplink = snapshot.addresses[AddressScope.uplinkKey]?.consumers.first
         {
-            // One copy for the interior, on the link that is always there: a proxy may be on its way out.
-            consumers.removeAll { $0.isRouter }
             consumers.append(uplink)
         }
         for consumer in consumers {

@@ -173,7 +173,8 @@ extension Worker {
         case .consumer, .producer(.some):
             core.post { [core] in core.linkDetached(link: number) }
         case .tracking, .uplink, .downlink, .proxy:
-            core.post { [core] in core.edgeLinkGone(connection: ref, link: number) }
+            let isProxy = if case .proxy = link.kind { true } else { false }
+            core.post { [core] in core.edgeLinkGone(connection: ref, link: number, isProxy: isProxy) }
         default: break
         }
     }
