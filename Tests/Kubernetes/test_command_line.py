@@ -223,7 +223,7 @@ class Credentials(ClusterCase):
     def test_credential_plugin_that_fails(self):
         done = self.skupper("site", "status", kubeconfig=self.plugin("echo log in first >&2\nexit 5\n"))
         self.assertIn("failed (status 5)", done.stdout)
-        self.assertIn("log in first", done.stderr)
+        self.assertIn("log in first", done.stdout)
         self.assertEqual(done.returncode, 1)
         done = self.skupper("site", "status", kubeconfig=self.plugin("echo nothing useful\n"))
         self.assertIn("printed no ExecCredential", done.stdout)
