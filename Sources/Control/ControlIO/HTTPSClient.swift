@@ -1,28 +1,6 @@
 import CLibcurl
 import Glibc
 
-/// Collects a response body up to the limit.
-private final class ResponseBody {
-    var bytes: [UInt8] = []
-    var isTooLarge = false
-}
-
-/// libcurl's callback for received bytes: appends to the `ResponseBody` behind `context`; taking less than given
-/// makes libcurl end the exchange.
-private func receiveBody(
-    _ data: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ context: UnsafeMutableRawPointer?
-) -> Int {
-    guard let data, let context else { return 0 }
-    let body = Unmanaged<ResponseBody>.fromOpaque(context).takeUnretainedValue()
-    let length = size * count
-    guard body.bytes.count + length <= HTTPSClient.maximumResponseBytes else {
-        body.isTooLarge = true
-        return 0
-    }
-    body.bytes.append(contentsOf: UnsafeRawBufferPointer(start: data, count: length))
-    return length
-}
-
 /// An HTTPS client over libcurl: one exchange per call, no redirects, no proxies from the environment, no state.
 package struct HTTPSClient: Sendable {
     /// Largest accepted response body, bytes.
@@ -68,8 +46,8 @@ package struct HTTPSClient: Sendable {
         _ = content.withUnsafeMutableBytes { ccurl_setopt_pointer(handle, CURLOPT_COPYPOSTFIELDS, $0.baseAddress) }
         try Self.setTrust(handle, trustedCAPEM, minimumTLS13: minimumTLS13)
 
-        let response = ResponseBody()
-        _ = ccurl_setopt_write(handle, receiveBody)
+        let response = ResponseCollector(limit: Self.maximumResponseBytes)
+        _ = ccurl_setopt_write(handle, collectResponse)
         _ = ccurl_setopt_pointer(handle, CURLOPT_WRITEDATA, Unmanaged.passUnretained(response).toOpaque())
         let errorText = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CURL_ERROR_SIZE))
         errorText.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))

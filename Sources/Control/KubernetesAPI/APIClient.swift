@@ -127,8 +127,8 @@ package final class APIClient {
         curl_easy_reset(handle)
         let prepared = try prepare(handle, request)
         if mustReconnect { _ = ccurl_setopt_long(handle, CURLOPT_FRESH_CONNECT, 1) }
-        let collector = AnswerCollector(limit: request.answerLimit)
-        _ = ccurl_setopt_write(handle, receiveAnswer)
+        let collector = ResponseCollector(limit: request.answerLimit)
+        _ = ccurl_setopt_write(handle, collectResponse)
         _ = ccurl_setopt_pointer(handle, CURLOPT_WRITEDATA, Unmanaged.passUnretained(collector).toOpaque())
         let code = withExtendedLifetime((collector, prepared)) { curl_easy_perform(handle) }
         mustReconnect = code != CURLE_OK
@@ -330,28 +330,4 @@ final class PreparedRequest {
         curl_slist_free_all(connectTo)
         errorText.deallocate()
     }
-}
-
-/// Collects an answer up to its limit.
-private final class AnswerCollector {
-    let limit: Int
-    var bytes: [UInt8] = []
-    var isTooLarge = false
-
-    init(limit: Int) { self.limit = limit }
-}
-
-/// libcurl's callback for received octets; taking fewer than given makes libcurl end the exchange.
-private func receiveAnswer(
-    _ data: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ context: UnsafeMutableRawPointer?
-) -> Int {
-    guard let data, let context else { return 0 }
-    let collector = Unmanaged<AnswerCollector>.fromOpaque(context).takeUnretainedValue()
-    let length = size * count
-    guard collector.bytes.count + length <= collector.limit else {
-        collector.isTooLarge = true
-        return 0
-    }
-    collector.bytes.append(contentsOf: UnsafeRawBufferPointer(start: data, count: length))
-    return length
 }

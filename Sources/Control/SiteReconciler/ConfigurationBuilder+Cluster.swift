@@ -6,19 +6,8 @@ import SiteModel
 extension ConfigurationBuilder {
     /// The router and its fixed listeners. `${HOSTNAME}` is the pod's name: the router puts it in.
     func clusterEntities() throws(ResourceFault) -> [Entity] {
-        let metadata: Document = [
-            "id": .string(host.siteID), "version": .string(host.version), "platform": "kubernetes",
-        ]
-        var router: [String: AttributeValue] = [
-            "id": .string("\(site.name)-\(host.routerIDSuffix)"), "mode": .string(mode),
-            "helloMaxAgeSeconds": .integer(3),
-            "metadata": .string(JSON.emit(metadata, pretty: false, sortedKeys: false)),
-        ]
-        if let count = site.resource.settings["router-data-connection-count"], !count.isEmpty {
-            router["dataConnectionCount"] = .string(count)
-        }
         var result = [
-            try entity("router", router),
+            try routerEntity(platform: "kubernetes"),
             try entity("router.config.address", ["prefix": "mc", "distribution": "multicast"]),
             try entity(
                 "listener",

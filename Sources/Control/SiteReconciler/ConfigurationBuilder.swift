@@ -103,10 +103,10 @@ struct ConfigurationBuilder {
 
     // MARK: The host's own entities
 
-    private func hostEntities() throws(ResourceFault) -> [Entity] {
-        if host.cluster != nil { return try clusterEntities() }
+    /// The router itself; what differs between the platforms is said in its metadata.
+    func routerEntity(platform: String) throws(ResourceFault) -> Entity {
         let metadata: Document = [
-            "id": .string(host.siteID), "version": .string(host.version), "platform": "linux",
+            "id": .string(host.siteID), "version": .string(host.version), "platform": .string(platform),
         ]
         var router: [String: AttributeValue] = [
             "id": .string("\(site.name)-\(host.routerIDSuffix)"), "mode": .string(mode),
@@ -116,8 +116,13 @@ struct ConfigurationBuilder {
         if let count = site.resource.settings["router-data-connection-count"], !count.isEmpty {
             router["dataConnectionCount"] = .string(count)
         }
+        return try entity("router", router)
+    }
+
+    private func hostEntities() throws(ResourceFault) -> [Entity] {
+        if host.cluster != nil { return try clusterEntities() }
         var result = [
-            try entity("router", router),
+            try routerEntity(platform: "linux"),
             try entity(
                 "site",
                 [

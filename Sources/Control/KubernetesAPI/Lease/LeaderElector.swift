@@ -1,9 +1,10 @@
 import ControlIO
 import Glibc
+import Threading
 
 /// Drives a `LeaseMachine` on a thread of its own.
 ///
-/// `@unchecked Sendable`: what threads share is guarded by the mutex; the rest belongs to the elector's thread.
+/// `@unchecked Sendable`: what threads share is guarded by the monitor; the rest belongs to the elector's thread.
 package final class LeaderElector: @unchecked Sendable {
     /// What happens, said on the elector's thread, which waits until it has been taken in: an answer that takes seconds
     /// costs the Lease.
@@ -26,10 +27,9 @@ package final class LeaderElector: @unchecked Sendable {
     private let changed: @Sendable (Change) -> Void
     private var machine: LeaseMachine
     private var isTroubled = false
-    private let mutex: UnsafeMutablePointer<pthread_mutex_t>
-    private let stopped: UnsafeMutablePointer<pthread_cond_t>
+    private let monitor = Monitor()
     private var isStopped = false
-    private var thread: pthread_t?
+    private var thread: WorkThread?
 
     /// - Parameters:
     ///   - client: for this elector alone.
@@ -43,48 +43,26 @@ package final class LeaderElector: @unchecked Sendable {
         self.name = name
         self.changed = changed
         machine = LeaseMachine(identity: identity, namespace: namespace, name: name, timing: timing)
-        mutex = .allocate(capacity: 1)
-        pthread_mutex_init(mutex, nil)
-        stopped = .allocate(capacity: 1)
-        var attributes = pthread_condattr_t()
-        pthread_condattr_init(&attributes)
-        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
-        pthread_cond_init(stopped, &attributes)
-        pthread_condattr_destroy(&attributes)
-    }
-
-    deinit {
-        pthread_cond_destroy(stopped)
-        stopped.deallocate()
-        pthread_mutex_destroy(mutex)
-        mutex.deallocate()
     }
 
     /// Begins to stand for election. Call once. False when no thread can be started.
     package func start() -> Bool {
-        var started = pthread_t()
-        let context = Unmanaged.passRetained(self)
-        let failure = pthread_create(&started, nil, runElector, context.toOpaque())
-        guard failure == 0 else {
-            context.release()
-            return false
-        }
-        thread = started
-        return true
+        thread = WorkThread { self.run() }
+        return thread != nil
     }
 
     /// Gives the Lease back if it is held, after saying `resign`, and waits until that is done, at most as long as one
     /// request.
     package func stop() {
-        pthread_mutex_lock(mutex)
-        isStopped = true
-        pthread_cond_broadcast(stopped)
-        pthread_mutex_unlock(mutex)
-        if let thread { pthread_join(thread, nil) }
+        monitor.inside {
+            isStopped = true
+            monitor.wakeAll()
+        }
+        thread?.join()
         thread = nil
     }
 
-    fileprivate func run() {
+    private func run() {
         var effects = machine.waited(now: MonotonicTime.milliseconds(), wall: Self.wall())
         while true {
             guard !effects.isEmpty else { break }
@@ -158,22 +136,17 @@ package final class LeaderElector: @unchecked Sendable {
         return try client.object(request)
     }
 
-    private var hasToStop: Bool {
-        pthread_mutex_lock(mutex)
-        defer { pthread_mutex_unlock(mutex) }
-        return isStopped
-    }
+    private var hasToStop: Bool { monitor.inside { isStopped } }
 
     /// Waits; false when it is time to end.
     private func pause(_ milliseconds: Int) -> Bool {
         let due = MonotonicTime.milliseconds() + UInt64(max(0, milliseconds))
-        var until = timespec(tv_sec: Int(due / 1000), tv_nsec: Int(due % 1000) * 1_000_000)
-        pthread_mutex_lock(mutex)
-        defer { pthread_mutex_unlock(mutex) }
-        while !isStopped {
-            if pthread_cond_timedwait(stopped, mutex, &until) == ETIMEDOUT { return !isStopped }
+        return monitor.inside {
+            while !isStopped {
+                if !monitor.wait(until: due) { return !isStopped }
+            }
+            return false
         }
-        return false
     }
 
     private static func wall() -> Int64 {
@@ -181,11 +154,4 @@ package final class LeaderElector: @unchecked Sendable {
         clock_gettime(CLOCK_REALTIME, &time)
         return Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1000
     }
-}
-
-/// The elector's thread.
-private func runElector(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
-    guard let context else { return nil }
-    Unmanaged<LeaderElector>.fromOpaque(context).takeRetainedValue().run()
-    return nil
 }

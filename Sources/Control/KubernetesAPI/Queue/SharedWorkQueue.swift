@@ -1,32 +1,16 @@
 import Glibc
+import Threading
 
 /// A `WorkQueue` for several threads, with workers that sleep until something is due.
 ///
-/// `@unchecked Sendable`: every access to the queue holds the mutex.
+/// `@unchecked Sendable`: every access to the queue is inside the monitor.
 package final class SharedWorkQueue<Key: Hashable & Sendable>: @unchecked Sendable {
-    private let mutex: UnsafeMutablePointer<pthread_mutex_t>
-    private let changed: UnsafeMutablePointer<pthread_cond_t>
+    private let monitor = Monitor()
     private var queue: WorkQueue<Key>
     private var isStopped = false
 
     package init(_ queue: WorkQueue<Key> = WorkQueue()) {
         self.queue = queue
-        mutex = .allocate(capacity: 1)
-        pthread_mutex_init(mutex, nil)
-        changed = .allocate(capacity: 1)
-        var attributes = pthread_condattr_t()
-        pthread_condattr_init(&attributes)
-        // A wall clock that is set would end waits at once or hours late.
-        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
-        pthread_cond_init(changed, &attributes)
-        pthread_condattr_destroy(&attributes)
-    }
-
-    deinit {
-        pthread_cond_destroy(changed)
-        changed.deallocate()
-        pthread_mutex_destroy(mutex)
-        mutex.deallocate()
     }
 
     /// Asks for work on a key as soon as may be. Never blocks for long.
@@ -41,18 +25,13 @@ package final class SharedWorkQueue<Key: Hashable & Sendable>: @unchecked Sendab
 
     /// Waits for work; nil when the queue is stopped. `done` or `retry` must follow for the key given.
     package func take() -> Key? {
-        pthread_mutex_lock(mutex)
-        defer { pthread_mutex_unlock(mutex) }
-        while !isStopped {
-            if let key = queue.take(now: MonotonicTime.milliseconds()) { return key }
-            if let due = queue.nextDue {
-                var until = timespec(tv_sec: Int(due / 1000), tv_nsec: Int(due % 1000) * 1_000_000)
-                pthread_cond_timedwait(changed, mutex, &until)
-            } else {
-                pthread_cond_wait(changed, mutex)
+        monitor.inside {
+            while !isStopped {
+                if let key = queue.take(now: MonotonicTime.milliseconds()) { return key }
+                if let due = queue.nextDue { monitor.wait(until: due) } else { monitor.wait() }
             }
+            return nil
         }
-        return nil
     }
 
     /// The work on a key succeeded.
@@ -76,18 +55,18 @@ package final class SharedWorkQueue<Key: Hashable & Sendable>: @unchecked Sendab
 
     /// Ends all waits for work, now and later. Work that goes on is not touched.
     package func stop() {
-        pthread_mutex_lock(mutex)
-        isStopped = true
-        pthread_cond_broadcast(changed)
-        pthread_mutex_unlock(mutex)
+        monitor.inside {
+            isStopped = true
+            monitor.wakeAll()
+        }
     }
 
     private func locked<Result>(_ body: (inout WorkQueue<Key>) -> Result) -> Result {
-        pthread_mutex_lock(mutex)
-        defer { pthread_mutex_unlock(mutex) }
-        let result = body(&queue)
-        pthread_cond_broadcast(changed)
-        return result
+        monitor.inside {
+            let result = body(&queue)
+            monitor.wakeAll()
+            return result
+        }
     }
 }
 

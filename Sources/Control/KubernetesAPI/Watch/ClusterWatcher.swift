@@ -18,7 +18,7 @@ package final class ClusterWatcher: @unchecked Sendable {
     private let orders = Locked<[Order]>([])
     private var collections: [WatchedCollection] = []
     private var byHandle: [UnsafeMutableRawPointer: WatchedCollection] = [:]
-    private var thread: pthread_t?
+    private var thread: WorkThread?
     private let patience: UInt64
 
     /// - Parameters:
@@ -57,28 +57,21 @@ package final class ClusterWatcher: @unchecked Sendable {
 
     /// Begins. Call once. False when no thread can be started.
     package func start() -> Bool {
-        var started = pthread_t()
-        let context = Unmanaged.passRetained(self)
-        let failure = pthread_create(&started, nil, runWatcher, context.toOpaque())
-        guard failure == 0 else {
-            context.release()
-            return false
-        }
-        thread = started
-        return true
+        thread = WorkThread { self.run() }
+        return thread != nil
     }
 
     /// Ends all watches and waits for the thread; nothing is delivered afterwards.
     package func stop() {
         orders.withLock { $0.append(.stop) }
         curl_multi_wakeup(multi)
-        if let thread { pthread_join(thread, nil) }
+        thread?.join()
         thread = nil
     }
 
     // MARK: The thread
 
-    fileprivate func run() {
+    private func run() {
         while takeOrders() {
             var running: Int32 = 0
             curl_multi_perform(multi, &running)
@@ -259,11 +252,4 @@ package final class ClusterWatcher: @unchecked Sendable {
             carryOut(collection.reflector.listed(page, random: Self.random()), collection)
         }
     }
-}
-
-/// The watcher's thread.
-private func runWatcher(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
-    guard let context else { return nil }
-    Unmanaged<ClusterWatcher>.fromOpaque(context).takeRetainedValue().run()
-    return nil
 }

@@ -1,4 +1,3 @@
-import Glibc
 import Threading
 
 /// A piece of work on a thread of its own, whose result is fetched by whoever started it.
@@ -7,14 +6,8 @@ package final class Worker<Result: Sendable>: Sendable {
 
     /// Starts the work; without a thread to be had it is done at once.
     package init(_ work: @escaping @Sendable () -> Result) {
-        let box = Unmanaged.passRetained(WorkBox { [self] in finish(work()) })
-        var thread = pthread_t()
-        let failure = pthread_create(&thread, nil, runWork, box.toOpaque())
-        if failure == 0 {
-            pthread_detach(thread)
-        } else {
-            box.takeRetainedValue().work()
-        }
+        let finished: @Sendable () -> Void = { [self] in finish(work()) }
+        if let thread = WorkThread(finished) { thread.detach() } else { finished() }
     }
 
     private func finish(_ value: Result) { result.withLock { $0 = value } }
@@ -26,14 +19,4 @@ package final class Worker<Result: Sendable>: Sendable {
             return value
         }
     }
-}
-
-private final class WorkBox: Sendable {
-    let work: @Sendable () -> Void
-    init(_ work: @escaping @Sendable () -> Void) { self.work = work }
-}
-
-private let runWork: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { pointer in
-    if let pointer { Unmanaged<WorkBox>.fromOpaque(pointer).takeRetainedValue().work() }
-    return nil
 }

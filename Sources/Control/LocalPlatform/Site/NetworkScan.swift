@@ -1,4 +1,5 @@
 import ManagementClient
+import SiteReconciler
 
 /// What other routers of the network say about themselves, asked through the own router.
 package struct NetworkScan: Hashable, Sendable {
@@ -54,6 +55,25 @@ package struct NetworkScan: Hashable, Sendable {
             for row in rows {
                 if let key = row["address"]?.text, !key.isEmpty { self[keyPath: path][key, default: 0] += 1 }
             }
+        }
+    }
+}
+
+extension RouterObservation {
+    /// Adds what the router itself does not tell: the network as last scanned, and of each link that is down the last
+    /// error that was told, which `lastLinkErrors` keeps by the link's name.
+    package mutating func complete(with scan: NetworkScan, lastLinkErrors: inout [String: String]) {
+        for (name, link) in links {
+            if link.isNeighbourUp {
+                lastLinkErrors[name] = nil
+            } else if !link.connectionMessage.isEmpty {
+                lastLinkErrors[name] = link.connectionMessage
+            }
+            links[name]?.lastError = lastLinkErrors[name] ?? ""
+        }
+        for index in routers.indices { routers[index].metadata = scan.metadata[routers[index].id] ?? "" }
+        for (key, count) in scan.listeners {
+            addresses[key, default: AddressObservation()].remoteListeners = count
         }
     }
 }

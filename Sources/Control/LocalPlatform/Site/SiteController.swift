@@ -339,18 +339,7 @@ package final class SiteController {
         if !observation.isRunning { isReportDue = true }
         routerFault = ""
         observedAt = now
-        for (name, link) in seen.links {
-            if link.isNeighbourUp {
-                lastLinkErrors[name] = nil
-            } else if !link.connectionMessage.isEmpty {
-                lastLinkErrors[name] = link.connectionMessage
-            }
-            seen.links[name]?.lastError = lastLinkErrors[name] ?? ""
-        }
-        for index in seen.routers.indices { seen.routers[index].metadata = scan.metadata[seen.routers[index].id] ?? "" }
-        for (key, count) in scan.listeners {
-            seen.addresses[key, default: AddressObservation()].remoteListeners = count
-        }
+        seen.complete(with: scan, lastLinkErrors: &lastLinkErrors)
         observation = seen
     }
 
