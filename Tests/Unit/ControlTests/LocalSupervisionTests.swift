@@ -81,6 +81,17 @@ import Testing
         #expect(ProcessIdentity(running: other) == nil)
     }
 
+    @Test func aProcessThatEndedAndWasNotReapedIsEnding() throws {
+        let home = try TemporaryHome()
+        let process = try ChildProcess.start(
+            ChildCommand(executable: "/bin/sh", arguments: ["-c", "exec sleep 100"], logFile: "\(home.path)/log"))
+        #expect(!ProcessIdentity.isEnding(process.pid))
+        kill(process.pid, SIGKILL)
+        #expect(holds(within: 5) { ProcessIdentity.isEnding(process.pid) })
+        #expect(holds(within: 5) { ChildProcess.reap(process.pid) != nil })
+        #expect(!ProcessIdentity.isEnding(process.pid))
+    }
+
     @Test func aProgramThatCannotBeStartedIsTriedAgain() throws {
         let home = try TemporaryHome()
         let supervisor = RouterSupervisor(

@@ -36,16 +36,23 @@ package final class FileLock: Sendable {
         }
     }
 
-    /// The process that holds the lock; nil if nobody does.
+    /// The process that holds the lock; nil if nobody does. An owner that was killed and still has its files open is
+    /// waited for, 2 s at most: on a loaded machine a killed process is seen gone before its locks are free.
     package static func owner(of path: String) -> pid_t? {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }
-        if flock(descriptor, LOCK_SH | LOCK_NB) == 0 { return nil }
-        var buffer = [UInt8](repeating: 0, count: 32)
-        let count = Glibc.read(descriptor, &buffer, buffer.count)
-        guard count > 0 else { return nil }
-        return pid_t(String(decoding: buffer[..<count].prefix { $0 >= 0x30 && $0 <= 0x39 }, as: UTF8.self))
+        let deadline = MonotonicClock.now + 2000
+        while flock(descriptor, LOCK_SH | LOCK_NB) != 0 {
+            var buffer = [UInt8](repeating: 0, count: 32)
+            let count = Glibc.pread(descriptor, &buffer, buffer.count, 0)
+            guard count > 0,
+                let owner = pid_t(String(decoding: buffer[..<count].prefix { $0 >= 0x30 && $0 <= 0x39 }, as: UTF8.self))
+            else { return nil }
+            guard ProcessIdentity.isEnding(owner), MonotonicClock.now < deadline else { return owner }
+            usleep(5_000)
+        }
+        return nil
     }
 
     private init(descriptor: Int32, path: String) {

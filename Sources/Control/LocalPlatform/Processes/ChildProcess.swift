@@ -44,6 +44,14 @@ package struct ProcessIdentity: Hashable, Sendable {
     /// Whether this very process still runs (a zombie does not).
     package var isRunning: Bool { ProcessIdentity(running: pid) == self }
 
+    /// Whether the process with this number was ended and the kernel has not yet taken all from it: its open files and
+    /// locks go last.
+    package static func isEnding(_ pid: pid_t) -> Bool {
+        guard let fields = statusFields(pid), fields.count > 6, let state = fields.first else { return false }
+        let exiting: UInt64 = 0x4  // PF_EXITING, see proc(5), "flags"
+        return state == "Z" || state == "X" || UInt64(fields[6]).map { $0 & exiting != 0 } ?? false
+    }
+
     /// The command line of the process; empty if it is gone.
     package var commandLine: [String] {
         guard let text = ProcessIdentity.contents("/proc/\(pid)/cmdline") else { return [] }
