@@ -60,11 +60,11 @@ def wait_until(what, condition, seconds, every=0.02):
 
 # --- ports ------------------------------------------------------------------------------------------------------
 
-_given_ports = set()
+_given_ports = {}
 
 
 def free_port(host="127.0.0.1"):
-    """A port below the range the kernel gives to clients, that nothing has now and that we never gave before."""
+    """A port below the range the kernel gives to clients, that nothing has now and no running suite was ever given."""
     for _ in range(2000):
         port = RANDOM.randint(11000, 31000)
         if port in _given_ports:
@@ -75,7 +75,14 @@ def free_port(host="127.0.0.1"):
                 probe.bind((host, port))
             except OSError:
                 continue
-        _given_ports.add(port)
+        # A name that ends with this process keeps the port from suites that run beside it.
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            claim.bind(f"\0skupper-test-port-{port}")
+        except OSError:
+            claim.close()
+            continue
+        _given_ports[port] = claim
         return port
     raise RuntimeError("no free port between 11000 and 31000")
 
