@@ -63,7 +63,7 @@ package final class APIClient {
     /// Sends a request that is answered with an object.
     package func object(_ request: APIRequest) throws(APIFault) -> Document {
         let bytes = try send(request)
-        guard let text = String(validating: bytes, as: UTF8.self), let document = try? JSON.parse(text) else {
+        guard let document = ServerJSON.parse(bytes) else {
             throw .notUnderstood(
                 "the API server \(access.server) answered with something else than JSON: its address may be that of "
                     + "another program")

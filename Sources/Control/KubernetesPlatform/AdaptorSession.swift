@@ -10,7 +10,8 @@ import SiteReconciler
 /// The adaptor's hold on its router: brings it to the configuration and reports what it says. Used from one thread.
 struct AdaptorSession {
     private static let scanInterval: Int64 = 3_000
-    private static let statusMap = "skupper-network-status"
+    /// Where the routers of a site say what they see.
+    static let statusMap = "skupper-network-status"
 
     private let environment: AdaptorEnvironment
     private let log: ControllerLog
@@ -19,7 +20,8 @@ struct AdaptorSession {
     private let management: RouterManagement
     private var applied: RouterConfiguration?
     private var lastFault = ""
-    private var reported = ""
+    /// What was written last, "" when it has to be written whatever it is.
+    private(set) var reported = ""
     private var scan = NetworkScan()
     private var scanWorker: Worker<NetworkScan>?
     private var nextScan: Int64 = 0
@@ -85,6 +87,9 @@ struct AdaptorSession {
     }
 
     // MARK: Report
+
+    /// Makes the next round write its report although nothing changed.
+    mutating func forgetReport() { reported = "" }
 
     private mutating func observe() {
         let now = MonotonicClock.now

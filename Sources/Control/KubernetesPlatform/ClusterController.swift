@@ -18,13 +18,21 @@ package final class ClusterController: Sendable {
         var troubles: [String: String] = [:]
         var isLeader = false
         var lastFaults: [String: String] = [:]
+        /// What the controller may not write, by namespace.
+        var denials: [String: String] = [:]
+        var isStopping = false
     }
+
+    /// The longest wait before a namespace whose plan failed is looked at again, milliseconds. A permission that is
+    /// given at last makes no event.
+    private static let longestWait = 60_000
 
     private let access: ClusterAccess
     private let environment: ControllerEnvironment
     private let log: ControllerLog
     private let cache = ObjectCache()
-    private let queue = SharedWorkQueue<String>()
+    private let queue = SharedWorkQueue<String>(
+        WorkQueue(backOff: BackOff(first: 250, limit: ClusterController.longestWait)))
     private let state = Locked(State())
     private let grants: ClusterGrants
     private let redemptions: TokenRedemptions
@@ -69,6 +77,7 @@ package final class ClusterController: Sendable {
             if signals.take().isStop { break }
         }
         log.note("stopping")
+        state.withLock { $0.isStopping = true }
         grants.stop()
         queue.stop()
         while worker.take() == nil { usleep(10_000) }
@@ -76,10 +85,13 @@ package final class ClusterController: Sendable {
     }
 
     private func healthAnswer(_ request: HTTPRequest) -> HTTPResponse {
+        // What cannot be read for want of a right, or of a server, is no reason to restart: only `livez` is.
+        if request.path == "/livez" { return .text("ok\n") }
         guard request.path == "/healthz" else { return .text("not found\n", status: 404) }
-        let missing = state.withLock { $0.missing.sorted() }
-        // What cannot be read for want of a right stays missing; that is told in the log, and is no reason to restart.
-        return missing.isEmpty ? .text("ok\n") : .text("waiting for \(missing.joined(separator: ", "))\n", status: 503)
+        let waits = state.withLock { state in
+            state.missing.sorted().map { name in state.troubles[name].map { "\(name) (\($0))" } ?? name }
+        }
+        return waits.isEmpty ? .text("ok\n") : .text("waiting for \(waits.joined(separator: ", "))\n", status: 503)
     }
 
     // MARK: Watching
@@ -113,7 +125,13 @@ package final class ClusterController: Sendable {
                 return state.troubles[kind.plural] != text
             }
             if isNew { log.warn("watch of \(kind.plural): \(text)") }
-        case .recovered: state.withLock { $0.troubles[kind.plural] = nil }
+        case .recovered:
+            let isQuiet = state.withLock { state in
+                state.troubles[kind.plural] = nil
+                return state.troubles.isEmpty && state.missing.isEmpty
+            }
+            // Plans that failed meanwhile need not wait for their time.
+            if isQuiet { lookAtAll() }
         }
     }
 
@@ -176,33 +194,53 @@ package final class ClusterController: Sendable {
                 queue.done(namespace)
                 continue
             }
-            if reconcile(namespace, client: client) {
+            switch reconcile(namespace, client: client) {
+            case .done: queue.done(namespace)
+            case .failed(let pause) where pause > 0:
                 queue.done(namespace)
-            } else {
-                queue.retry(namespace)
+                queue.add(namespace, afterMilliseconds: pause)
+            case .failed: queue.retry(namespace)
             }
         }
         return true
     }
 
-    /// Plans a namespace and carries the plan out; false if it has to be done again.
-    private func reconcile(_ namespace: String, client: APIClient) -> Bool {
-        guard isControlled(namespace) else { return true }
+    private enum Outcome {
+        case done
+        /// To be done again, if the server asked for a pause after that, milliseconds.
+        case failed(pause: Int)
+    }
+
+    /// Plans a namespace and carries the plan out.
+    private func reconcile(_ namespace: String, client: APIClient) -> Outcome {
+        guard isControlled(namespace) else { return .done }
         let snapshot = snapshot(namespace)
         let plan = NamespacePlanner.plan(snapshot, settings: environment.settings, nowUnix: WallClock.now) { _ in
             (try? RandomValues.code()) ?? ""
         }
         serveGrants(snapshot, plan: plan)
-        guard state.withLock({ $0.isLeader }) else { return true }
-        var writer = PlanWriter(client: client, cache: cache, namespace: namespace)
+        let mayWrite = { [state] in state.withLock { $0.isLeader && !$0.isStopping } }
+        guard mayWrite() else { return .done }
+        var writer = PlanWriter(client: client, cache: cache, namespace: namespace, mayGoOn: mayWrite)
         writer.carryOut(plan)
         report(writer.faults, in: namespace)
         if let site = snapshot.objects("Site").compactMap(Site.init).first(where: { !$0.uid.isEmpty }) {
             redemptions.start(plan.redemptions, namespace: namespace, site: site)
         }
         // What was written went into the cache; the plan of that has to be looked at as well.
-        if !plan.isEmpty, writer.faults.isEmpty { queue.add(namespace) }
-        return writer.faults.isEmpty
+        if !plan.isEmpty, writer.isComplete { queue.add(namespace) }
+        note(writer.denials, in: namespace)
+        return writer.isComplete ? .done : .failed(pause: min(writer.pause, ClusterController.longestWait))
+    }
+
+    /// Keeps what may not be written for the status of the Site.
+    private func note(_ denials: [String], in namespace: String) {
+        let text = denials.prefix(2).joined(separator: "; ")
+        let isNew = state.withLock { state in
+            defer { state.denials[namespace] = text.isEmpty ? nil : text }
+            return state.denials[namespace] ?? "" != text
+        }
+        if isNew { queue.add(namespace) }
     }
 
     private func report(_ faults: [String], in namespace: String) {
@@ -241,7 +279,8 @@ package final class ClusterController: Sendable {
         let bindings = cache.attaching("AttachedConnectorBinding").filter { $0.namespace != namespace }
         return NamespaceSnapshot(
             namespace: namespace, resources: resources, attached: attached, bindings: bindings,
-            spoiltSecrets: spoilt, grantURL: grantURL(), grantAuthority: grantSecret?.textValue("ca.crt") ?? "")
+            spoiltSecrets: spoilt, grantURL: grantURL(), grantAuthority: grantSecret?.textValue("ca.crt") ?? "",
+            denial: state.withLock { $0.denials[namespace] ?? "" })
     }
 
     // MARK: Grants

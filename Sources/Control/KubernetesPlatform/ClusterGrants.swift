@@ -102,12 +102,23 @@ final class ClusterGrants: Sendable {
         do {
             let text = try GrantServer.documents(
                 name: name, subject: given("subject") ?? name, issuing: state.issuing[ticket.namespace], now: now)
-            let used = (state.ledger.grant(uid: ticket.uid)?.redemptions ?? 0) + 1
-            guard let grants = WatchedKinds.resource("AccessGrant") else { return ClusterGrants.response(.storeFailed) }
+            guard let grants = WatchedKinds.resource("AccessGrant"), let held = state.ledger.grant(uid: ticket.uid)
+            else { return ClusterGrants.response(.storeFailed) }
+            // Another replica may answer at the same time: what is stored counts, and its version guards the write.
+            let found = try state.client.getIfExists(grants, namespace: ticket.namespace, name: ticket.name)
+            let used = max(held.redemptions, Int(found?.value(at: ["status", "redemptions"])?.intValue ?? 0))
+            guard let version = found?.value(at: ["metadata", "resourceVersion"])?.stringValue,
+                found?.value(at: ["metadata", "uid"])?.stringValue == ticket.uid, used < held.redemptionsAllowed
+            else {
+                state.ledger.abandon(ticket)
+                return ClusterGrants.response(GrantLedger.Refusal(status: 404, text: "No such access granted"))
+            }
             let stored = try state.client.merge(
                 grants, namespace: ticket.namespace, name: ticket.name,
-                ["metadata": ["uid": .string(ticket.uid)], "status": ["redemptions": .int(Int64(used))]],
-                subresource: "status")
+                [
+                    "metadata": ["uid": .string(ticket.uid), "resourceVersion": .string(version)],
+                    "status": ["redemptions": .int(Int64(used + 1))],
+                ], subresource: "status")
             guard state.ledger.commit(ticket) != nil else { return ClusterGrants.response(.storeFailed) }
             redeemed(stored)
             return HTTPResponse(status: 200, headers: [("Content-Type", "application/yaml")], body: Array(text.utf8))

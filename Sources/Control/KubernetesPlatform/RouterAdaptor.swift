@@ -56,6 +56,8 @@ package final class RouterAdaptor: Sendable {
         var secrets: [String: Secret] = [:]
         var isChanged = true
         var isReachable = false
+        /// What the status map has become for this router since the last round; nil if nothing came.
+        var seenReport: String?
     }
 
     private let access: ClusterAccess
@@ -80,7 +82,12 @@ package final class RouterAdaptor: Sendable {
         let client = try APIClient(access)
         let deadline = MonotonicClock.now + Int64(RouterAdaptor.initLimit) * 1000
         while true {
-            let missing = try prepareOnce(client)
+            var missing: [String]
+            do {
+                missing = try prepareOnce(client)
+            } catch let fault as APIFault where fault.isTemporary {
+                missing = ["an answer of the API server (\(fault))"]
+            }
             if missing.isEmpty { return }
             guard MonotonicClock.now < deadline else {
                 throw ControllerFault(
@@ -140,6 +147,10 @@ package final class RouterAdaptor: Sendable {
         watcher.add(.configMaps, namespace: environment.namespace, fields: "metadata.name=\(environment.group)") {
             [self] in delivered($0, kind: .configMaps)
         }
+        let status = AdaptorSession.statusMap
+        watcher.add(.configMaps, namespace: environment.namespace, fields: "metadata.name=\(status)") {
+            [self] in lookAtReport($0)
+        }
         watcher.add(.secrets, namespace: environment.namespace) { [self] in delivered($0, kind: .secrets) }
         guard watcher.start() else { throw ControllerFault("no thread can be started for the watches") }
         defer { watcher.stop() }
@@ -176,13 +187,28 @@ package final class RouterAdaptor: Sendable {
         }
     }
 
+    /// The report is written when it changes; somebody may have deleted it or written over it.
+    private func lookAtReport(_ delivery: WatchDelivery) {
+        switch delivery {
+        case .changed(let object):
+            let text = object.value(at: ["data", "router.\(environment.group)"])?.stringValue ?? ""
+            state.withLock { $0.seenReport = text }
+        case .removed: state.withLock { $0.seenReport = "" }
+        case .synced, .troubled, .recovered: break
+        }
+    }
+
     private func work() -> Bool {
         var session = AdaptorSession(environment: environment, access: access, log: log)
         while let key = queue.take() {
-            let (map, secrets, isChanged) = state.withLock { state in
-                defer { state.isChanged = false }
-                return (state.map, state.secrets, state.isChanged)
+            let (map, secrets, isChanged, seen) = state.withLock { state in
+                defer {
+                    state.isChanged = false
+                    state.seenReport = nil
+                }
+                return (state.map, state.secrets, state.isChanged, state.seenReport)
             }
+            if let seen, seen != session.reported { session.forgetReport() }
             let text = configurationText(map)
             let isInSync = session.tend(text, secrets: secrets, isChanged: isChanged, files: files)
             if !isInSync { state.withLock { $0.isChanged = true } }

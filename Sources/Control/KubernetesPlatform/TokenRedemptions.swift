@@ -11,11 +11,18 @@ final class TokenRedemptions: Sendable {
     private static let parallel = 4
     /// Wait before a site that could not be reached is asked again, milliseconds.
     private static let pause: Int64 = 10_000
+    /// Wait before what a token gave is written again, milliseconds.
+    private static let writePause = 1_000
     /// Annotation of what a token gave: its uid.
     private static let mark = "internal.skupper.io/token"
+    /// Annotation of the Secret of a token: its Links as JSON. A token gives its answer once, so the first write has
+    /// to hold all of it: a controller that was killed after that finds the rest here.
+    private static let linksMark = "internal.skupper.io/token-links"
 
     private struct State {
         var running: Set<String> = []
+        /// What tokens gave that could not be written yet, by uid of the token.
+        var answers: [String: [Resource]] = [:]
         /// By uid of the token: not to be tried before, milliseconds.
         var waits: [String: Int64] = [:]
     }
@@ -54,6 +61,7 @@ final class TokenRedemptions: Sendable {
                 state.withLock { state in
                     state.running.remove(token.uid)
                     state.waits[token.uid] = pause > 0 ? MonotonicClock.now + Int64(pause) : nil
+                    if pause == 0 { state.answers[token.uid] = nil }
                     if state.waits.count > 10_000 { state.waits = [:] }
                 }
                 changed(namespace, pause)
@@ -63,18 +71,16 @@ final class TokenRedemptions: Sendable {
 
     /// Redeems one token and writes what it gave; the wait until the next attempt, 0 when it is decided.
     private func redeem(_ token: AccessToken, namespace: String, site: Site) -> Int {
+        if let now = cache.get("AccessToken", token.name, in: namespace).flatMap({ AccessToken($0) }), now.redeemed {
+            // The plan is from before.
+            return 0
+        }
         do {
             let client = try APIClient(access)
-            if let link = cache.get("Link", token.name, in: namespace),
-                link.annotation(TokenRedemptions.mark) == token.uid
-            {
-                // An earlier life of this controller redeemed it and could not say so.
-                try write(.ready, of: token, namespace: namespace, client: client)
-                return 0
-            }
-            let outcome = ask(token, site: site)
+            let outcome = given(token, namespace: namespace).map { Outcome.resources($0) } ?? ask(token, site: site)
             switch outcome {
             case .resources(let resources):
+                state.withLock { $0.answers[token.uid] = resources }
                 for resource in resources { try create(resource, of: token, namespace: namespace, site: site, client) }
                 try write(.ready, of: token, namespace: namespace, client: client)
                 log.note("token \(namespace)/\(token.name) redeemed")
@@ -91,12 +97,26 @@ final class TokenRedemptions: Sendable {
         } catch {
             log.warn("token \(namespace)/\(token.name): \(error)")
             let text = "Controller could not create received secret or link: \(error)"
-            if error.isAlreadyExists, let client = try? APIClient(access) {
-                try? write(.error(text), of: token, namespace: namespace, client: client)
-                return 0
+            if error.isAlreadyExists || error.isForbidden, let client = try? APIClient(access) {
+                let condition = error.isForbidden ? ConditionState.pending(text) : .error(text)
+                try? write(condition, of: token, namespace: namespace, client: client)
+                if error.isAlreadyExists { return 0 }
             }
-            return Int(TokenRedemptions.pause)
+            return error.isTemporary ? TokenRedemptions.writePause : Int(TokenRedemptions.pause)
         }
+    }
+
+    /// What the token gave before: it is asked once only.
+    private func given(_ token: AccessToken, namespace: String) -> [Resource]? {
+        if let answer = state.withLock({ $0.answers[token.uid] }) { return answer }
+        // An earlier life of this controller redeemed it and could not say so.
+        let secret = cache.resources(in: namespace).first {
+            $0.kind == "Secret" && $0.annotation(TokenRedemptions.mark) == token.uid
+        }
+        guard let text = secret?.annotation(TokenRedemptions.linksMark), let links = try? JSON.parse(text) else {
+            return nil
+        }
+        return (links.listValue ?? []).compactMap { try? Resource(document: $0) }
     }
 
     private enum Outcome {
@@ -118,13 +138,24 @@ final class TokenRedemptions: Sendable {
                 return [429, 502, 503, 504].contains(reply.status) ? .later(message) : .refused(message)
             }
             switch TokenRedeemer.resources(in: reply.body, token: token) {
-            case .success(let resources): return .resources(resources)
+            case .success(let resources): return .resources(TokenRedemptions.ordered(resources))
             case .failure(let error): return .refused("Controller could not decode response: \(error)")
             }
         } catch {
             let message = "Controller got error: \(error)"
             return error.isTemporary ? .later(message) : .refused(message)
         }
+    }
+
+    /// The Secret first, with the Links in an annotation.
+    private static func ordered(_ resources: [Resource]) -> [Resource] {
+        let links = resources.filter { $0.kind != "Secret" }
+        let text = JSON.emit(.list(links.map(\.document)), pretty: false, sortedKeys: true)
+        return resources.filter { $0.kind == "Secret" }.map { resource in
+            var secret = resource
+            secret.setAnnotation(linksMark, text)
+            return secret
+        } + links
     }
 
     private func create(
@@ -143,7 +174,16 @@ final class TokenRedemptions: Sendable {
                     "uid": .string(site.uid),
                 ]
             ], at: ["metadata", "ownerReferences"])
-        cache.put(kind.completed(try client.create(kind, namespace: namespace, copy.document)))
+        do {
+            cache.put(kind.completed(try client.create(kind, namespace: namespace, copy.document)))
+        } catch {
+            // Made at an earlier attempt, of which the answer was lost.
+            guard error.isAlreadyExists,
+                let found = try client.getIfExists(kind, namespace: namespace, name: copy.name),
+                found.value(at: ["metadata", "annotations", TokenRedemptions.mark])?.stringValue == token.uid
+            else { throw error }
+            cache.put(kind.completed(found))
+        }
     }
 
     private func write(

@@ -148,6 +148,11 @@ extension NamespacePlanner {
             faults[key] = "unsupported access type"
             return
         }
+        let numbers = access.ports.flatMap { [$0.port, $0.targetPort] }
+        guard !numbers.isEmpty, numbers.allSatisfy({ (1...65_535).contains($0) }) else {
+            faults[key] = "ports: at least one is needed, each with a number from 1 to 65535"
+            return
+        }
         guard !isForeign("Service", access.name) else {
             faults[key] = "Service \(access.name) already exists in namespace"
             return

@@ -91,7 +91,7 @@ extension NamespacePlanner {
             desired.insert(secret.key)
             let isCurrent =
                 marks.allSatisfy { secret.annotation($0.key) == $0.value } && !snapshot.spoiltSecrets.contains(name)
-                && Secret(secret)?.value("tls.crt")?.isEmpty == false
+                && Secret(secret)?.value("tls.crt")?.isEmpty == false && isOfPresentIssuer(secret, certificate)
             if isCurrent { return }
         }
         var issuerSecret: Secret?
@@ -110,6 +110,14 @@ extension NamespacePlanner {
         plan.orders.append(
             .init(name: name, commonName: certificate.subject, hosts: hosts, issuer: issuerSecret, secret: object))
         waits[key] = "waiting for Secret \(name)"
+    }
+
+    /// False when the CA has become another one: what the old one signed fits no token that the new one signs.
+    private func isOfPresentIssuer(_ secret: Resource, _ certificate: Certificate) -> Bool {
+        guard !certificate.signing, let issuer = snapshot.object("Secret", certificate.ca).flatMap({ Secret($0) }),
+            let authority = issuer.textValue("tls.crt"), issuer.value("tls.key") != nil
+        else { return true }
+        return Secret(secret)?.textValue("ca.crt") == authority
     }
 
     private func isOwnCertificate(_ certificate: Certificate) -> Bool { certificate.resource.isControlled }

@@ -114,22 +114,33 @@ extension NamespacePlanner {
     ) -> [String: ProfileFiles] {
         var result: [String: ProfileFiles] = [:]
         for need in needs {
-            if need.purpose == .local, snapshot.object("Secret", need.secretName) == nil {
-                // Its Secret is on its way; the pod waits for it before the router starts.
-                result[need.profile] = ProfileFiles(hasKeyPair: true, hasAuthority: true)
+            if snapshot.object("Secret", need.secretName) == nil {
+                let known = generations.known[need.secretName]
+                let isOrdered = certificates.contains { $0.name == need.secretName && faults[$0.resource.key] == nil }
+                // A Secret that was deleted and is being made anew takes nothing away from a running router. Before
+                // the first one is there only the local profile is named: the pod waits for it.
+                guard need.purpose == .local || known != nil && isOrdered else { continue }
+                let ordinal = known?.ordinal ?? 0
+                result[need.profile] = ProfileFiles(
+                    hasKeyPair: true, hasAuthority: true, ordinal: ordinal,
+                    oldestValidOrdinal: oldestValid(ordinal, secret: nil, site: site))
                 continue
             }
             guard let secret = snapshot.object("Secret", need.secretName).flatMap({ Secret($0) }) else { continue }
             let ordinal = generations.ordinal(of: secret)
-            let prior =
-                secret.resource.annotation(Marks.priorRevisions).flatMap { Int64($0) }
-                ?? site.resource.settings["tls-prior-valid-revisions"].flatMap { Int64($0) } ?? 2
             result[need.profile] = ProfileFiles(
                 hasKeyPair: secret.value("tls.crt")?.isEmpty == false && secret.value("tls.key")?.isEmpty == false,
                 hasAuthority: secret.value("ca.crt")?.isEmpty == false, ordinal: ordinal,
-                oldestValidOrdinal: max(0, ordinal - max(0, prior)))
+                oldestValidOrdinal: oldestValid(ordinal, secret: secret, site: site))
         }
         return result
+    }
+
+    private func oldestValid(_ ordinal: Int64, secret: Secret?, site: Site) -> Int64 {
+        let prior =
+            secret?.resource.annotation(Marks.priorRevisions).flatMap { Int64($0) }
+            ?? site.resource.settings["tls-prior-valid-revisions"].flatMap { Int64($0) } ?? 2
+        return max(0, ordinal - max(0, prior))
     }
 
     /// Tells the adaptors which profiles a Secret is for and which generation it is (sheet §4.8).
@@ -148,7 +159,7 @@ extension NamespacePlanner {
                         "apiVersion": "v1", "kind": "Secret",
                         "metadata": [
                             "name": .string(name), "namespace": .string(snapshot.namespace),
-                            "annotations": [Marks.profileContext: .string(text)],
+                            "uid": .string(secret.resource.uid), "annotations": [Marks.profileContext: .string(text)],
                         ],
                     ], manager: ReconcilePlan.annotator))
         }

@@ -91,7 +91,9 @@ extension NamespacePlanner {
                     .init(type: .resolved, state: nil),
                 ])
         }
-        let configured: ConditionState = faults[resource.key].map { .error($0) } ?? .ready
+        var fault = faults[resource.key]
+        if fault == nil, !snapshot.denial.isEmpty { fault = "permission missing: \(snapshot.denial)" }
+        let configured: ConditionState = fault.map { .error($0) } ?? .ready
         var conditions: [ResourceStatus.Entry] = [
             .init(type: .configured, state: configured), .init(type: .running, state: running),
         ]

@@ -27,13 +27,16 @@ package struct NamespaceSnapshot: Hashable, Sendable {
     /// Where the grant server is reached (`https://host:port`), "" while it is not; and its CA.
     package var grantURL: String
     package var grantAuthority: String
+    /// What the controller tried to write and is not permitted to; "" if nothing.
+    package var denial: String
 
     private let index: [ResourceKey: Int]
 
     /// A snapshot; of two objects with one kind and name the first counts.
     package init(
         namespace: String, resources: [Resource], attached: [Attached] = [], bindings: [Resource] = [],
-        spoiltSecrets: Set<String> = [], grantURL: String = "", grantAuthority: String = ""
+        spoiltSecrets: Set<String> = [], grantURL: String = "", grantAuthority: String = "",
+        denial: String = ""
     ) {
         self.namespace = namespace
         self.resources = resources.sorted { $0.key < $1.key }
@@ -42,6 +45,7 @@ package struct NamespaceSnapshot: Hashable, Sendable {
         self.spoiltSecrets = spoiltSecrets
         self.grantURL = grantURL
         self.grantAuthority = grantAuthority
+        self.denial = denial
         index = Dictionary(
             self.resources.enumerated().map { ($1.key, $0) }, uniquingKeysWith: { first, _ in first })
     }

@@ -1,16 +1,29 @@
 import ControlIO
 
 /// An observation as text, by which the adaptor beside a router tells the controller what it sees. Bounded: tables
-/// are cut at `limit` entries and texts at 200 characters, so that it stays far from the size limit of an object.
+/// are cut at `limit` entries, texts at 200 characters, and all of it at `byteLimit`, so that it stays far from the
+/// size limit of an object.
 extension RouterObservation {
     /// Most entries of each table.
     package static let limit = 2_000
 
+    /// Most octets: the two routers of a site write into one object of at most 1 MiB.
+    package static let byteLimit = 400_000
+
     /// The observation as JSON with sorted keys, so that equal observations are equal texts.
     package func json() -> String {
+        var limit = RouterObservation.limit
+        while true {
+            let text = json(limit: limit)
+            if text.utf8.count <= RouterObservation.byteLimit || limit == 1 { return text }
+            limit /= 2
+        }
+    }
+
+    private func json(limit: Int) -> String {
         var document: Document = ["running": .bool(isRunning)]
         if !fault.isEmpty { document["fault"] = .string(RouterObservation.short(fault)) }
-        document["links"] = RouterObservation.table(links) { link in
+        document["links"] = RouterObservation.table(links, limit) { link in
             var node: Document = ["status": .string(link.connectionStatus), "up": .bool(link.isNeighbourUp)]
             let message = link.connectionMessage.isEmpty ? link.lastError : link.connectionMessage
             if !message.isEmpty { node["message"] = .string(RouterObservation.short(message)) }
@@ -18,15 +31,17 @@ extension RouterObservation {
             return node
         }
         document["routers"] = RouterObservation.table(
-            Dictionary(routers.map { ($0.id, $0.metadata) }, uniquingKeysWith: { first, _ in first })
+            Dictionary(routers.map { ($0.id, $0.metadata) }, uniquingKeysWith: { first, _ in first }), limit
         ) { .string($0) }
-        document["addresses"] = RouterObservation.table(addresses) {
+        document["addresses"] = RouterObservation.table(addresses, limit) {
             [.int(Int64($0.localConsumers)), .int(Int64($0.remoteConsumers)), .int(Int64($0.remoteListeners))]
         }
-        document["listeners"] = RouterObservation.table(listeners) {
+        document["listeners"] = RouterObservation.table(listeners, limit) {
             [.string($0.operStatus), .string(RouterObservation.short($0.message))]
         }
-        document["faults"] = RouterObservation.table(linkListenerFaults) { .string(RouterObservation.short($0)) }
+        document["faults"] = RouterObservation.table(linkListenerFaults, limit) {
+            .string(RouterObservation.short($0))
+        }
         return JSON.emit(document, pretty: false, sortedKeys: true)
     }
 
@@ -80,7 +95,9 @@ extension RouterObservation {
 
     private static func short(_ text: String) -> String { text.count > 200 ? text.prefix(200) + "…" : text }
 
-    private static func table<Value>(_ values: [String: Value], _ node: (Value) -> Document) -> Document {
+    private static func table<Value>(
+        _ values: [String: Value], _ limit: Int, _ node: (Value) -> Document
+    ) -> Document {
         .map(DocumentMap(values.sorted { $0.key < $1.key }.prefix(limit).map { ($0.key, node($0.value)) }))
     }
 }

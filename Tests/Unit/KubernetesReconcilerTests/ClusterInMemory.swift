@@ -11,6 +11,7 @@ struct ClusterInMemory {
     var bindings: [Resource] = []
     var spoilt: Set<String> = []
     var grantURL = ""
+    var denial = ""
     var now: Int64 = 1_764_000_000
     private var nextUID = 1
 
@@ -40,7 +41,7 @@ struct ClusterInMemory {
     var snapshot: NamespaceSnapshot {
         NamespaceSnapshot(
             namespace: "ns", resources: Array(objects.values), attached: attached, bindings: bindings,
-            spoiltSecrets: spoilt, grantURL: grantURL, grantAuthority: grantURL.isEmpty ? "" : "CA")
+            spoiltSecrets: spoilt, grantURL: grantURL, grantAuthority: grantURL.isEmpty ? "" : "CA", denial: denial)
     }
 
     var plan: ReconcilePlan {

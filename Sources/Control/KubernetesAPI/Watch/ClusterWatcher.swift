@@ -244,7 +244,7 @@ package final class ClusterWatcher: @unchecked Sendable {
         case (.success, true):
             carryOut(collection.reflector.watchEnded(nil, lasted: lasted, random: Self.random()), collection)
         case (.success, false):
-            guard let text = String(validating: transfer.bytes, as: UTF8.self), let page = try? JSON.parse(text) else {
+            guard let page = ServerJSON.parse(transfer.bytes) else {
                 report(
                     collection, isWatch: false, fault: .notUnderstood("a list is too large or no JSON"), lasted: lasted)
                 return

@@ -49,8 +49,8 @@ package struct WatchDecoder: Sendable {
 
     /// The event of one line; nil for a kind of event that is not known, which later servers may send.
     private static func event(_ line: [UInt8]) throws(APIFault) -> WatchEvent? {
-        guard let text = String(validating: line, as: UTF8.self), let content = try? JSON.parse(text),
-            let type = content["type"]?.stringValue, let object = content["object"], object.mapValue != nil
+        guard let content = ServerJSON.parse(line), let type = content["type"]?.stringValue,
+            let object = content["object"], object.mapValue != nil
         else {
             throw .notUnderstood("a watch sent something that is no event")
         }

@@ -1,0 +1,70 @@
+import ControlIO
+import KubernetesReconciler
+import SiteModel
+import Testing
+
+/// What plans make of Secrets that vanish or change and of rights that are missing.
+@Suite struct FailurePlanTests {
+    private func running() throws -> ClusterInMemory {
+        var cluster = try ClusterInMemory(Sample.site)
+        cluster.settle()
+        try cluster.routerPod()
+        cluster.balancer("skupper-router", ip: "192.0.2.1")
+        cluster.settle()
+        return cluster
+    }
+
+    private func key(_ name: String) -> ResourceKey { ResourceKey(kind: "Secret", name: name) }
+
+    /// Every configuration on the way has the listener, else the adaptor would take it from the running router.
+    @Test(arguments: [
+        ["skupper-site-server"], ["skupper-local-server"], ["skupper-site-ca", "skupper-site-server"],
+        ["skupper-local-ca", "skupper-local-server", "skupper-site-ca", "skupper-site-server"],
+    ])
+    func aSecretThatWasDeletedTakesNothingFromARouter(names: [String]) throws {
+        var cluster = try running()
+        let before = cluster.get("ConfigMap", "skupper-router")
+        let listeners = cluster.entities("listener")
+        let profiles = cluster.entities("sslProfile")
+        for name in names { cluster.objects[key(name)] = nil }
+        for _ in 0..<6 {
+            cluster.carryOut(cluster.plan)
+            #expect(cluster.entities("listener") == listeners)
+            #expect(Set(cluster.entities("sslProfile").keys) == Set(profiles.keys))
+        }
+        cluster.settle()
+        for name in names { #expect(cluster.get("Secret", name) != nil) }
+        // The certificates of this test are made of names, so the same ones came back: no new generation.
+        #expect(
+            cluster.get("ConfigMap", "skupper-router")?.document["data"] == before?.document["data"])
+    }
+
+    @Test func certificatesFollowTheirCA() throws {
+        var cluster = try running()
+        let old = cluster.get("Secret", "skupper-site-server")
+        let authority = cluster.get("Secret", "skupper-site-ca")
+        var secret = try #require(authority.flatMap { Secret($0) })
+        secret.setValue("tls.crt", Array("another CA".utf8))
+        cluster.objects[key("skupper-site-ca")] = secret.resource
+        #expect(cluster.plan.orders.map(\.name) == ["skupper-site-server"])
+        cluster.settle()
+        let new = try #require(cluster.get("Secret", "skupper-site-server").flatMap { Secret($0) })
+        #expect(new.textValue("ca.crt") == "another CA")
+        #expect(new.resource != old)
+        // A CA that is not there now is no reason to throw away what it signed.
+        secret.setValue("tls.crt", Array("a third".utf8))
+        secret.resource.document.set(nil, at: ["data", "tls.key"])
+        cluster.objects[key("skupper-site-ca")]?.document["data"] = secret.resource.document["data"]
+        #expect(!cluster.plan.orders.contains { $0.name == "skupper-site-server" })
+    }
+
+    @Test func aMissingPermissionIsInTheSitesStatus() throws {
+        var cluster = try running()
+        cluster.denial = "services is forbidden"
+        cluster.settle()
+        #expect(cluster.summary("Site", "west") == "Error permission missing: services is forbidden")
+        cluster.denial = ""
+        cluster.settle()
+        #expect(cluster.summary("Site", "west") == "Ready OK")
+    }
+}
