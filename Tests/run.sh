@@ -183,7 +183,7 @@ run_kubernetes() {
         SKUPPER_CLUSTER_PROBE="$("$SWIFT" build "${flags[@]}" --show-bin-path)/cluster-probe"
         export SKUPPER_CLUSTER_PROBE
     fi
-    timeout --kill-after=10 1200 python3 Tests/Integration/run_suite.py Tests/Kubernetes "$SCRATCH/kubernetes" \
+    timeout --kill-after=10 2400 python3 Tests/Integration/run_suite.py Tests/Kubernetes "$SCRATCH/kubernetes" \
         ${NAMES[@]+"${NAMES[@]}"} >&2 || true
     add_counts "$SCRATCH/kubernetes" "Kubernetes tests"
 }

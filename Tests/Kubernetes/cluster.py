@@ -71,14 +71,16 @@ class Cluster:
         """The folder with tls.crt and tls.key of a user."""
         return self.authority.issue(user, hosts=("client",))
 
-    def kubeconfig(self, user="admin", namespace="default", **user_entry):
-        """Writes a kubeconfig for a user, with its token unless other credentials are given, and returns its path."""
-        path = self.folder / f"kubeconfig-{user}-{namespace}"
+    def kubeconfig(self, user="admin", namespace="default", server="", **user_entry):
+        """Writes a kubeconfig for a user, with its token unless other credentials are given, and returns its path.
+        With `server` its requests go there instead, for example to a FaultProxy."""
+        path = self.folder / f"kubeconfig-{user}-{namespace}{server.rpartition(':')[2]}"
         entry = user_entry or {"token": self.tokens[user]}
         authority = base64.b64encode(pathlib.Path(self.authority.certificate).read_bytes()).decode()
         path.write_text(json.dumps({
             "apiVersion": "v1", "kind": "Config", "current-context": "test",
-            "clusters": [{"name": "test", "cluster": {"server": self.url, "certificate-authority-data": authority}}],
+            "clusters": [{"name": "test", "cluster": {
+                "server": server or self.url, "certificate-authority-data": authority}}],
             "users": [{"name": user, "user": entry}],
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": user, "namespace": namespace}}],
         }))

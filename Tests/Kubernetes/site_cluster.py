@@ -10,11 +10,16 @@ import tempfile
 import urllib.request
 
 from cluster import ROOT, Cluster
-from harness import Process, free_port, wait_until
+from harness import RANDOM, Process, free_port, wait_until
 
 BIN = pathlib.Path(os.environ["SKUPPER_BIN"])
 NAMESPACES = ("west", "east")
 FOLDER = "/etc/skupper-router-certs"
+
+
+def loopback():
+    """An address of this host that hardly anybody else uses now."""
+    return f"127.{RANDOM.randint(2, 250)}.{RANDOM.randint(1, 250)}.{RANDOM.randint(2, 250)}"
 
 
 def is_ok(url):
@@ -33,6 +38,8 @@ class SiteCluster(Cluster):
         self.pods = []
         self.controller = None
         self.controllers = 0
+        # Where our programs find the API server, if not at its own address.
+        self.front = ""
         # The API server knows ServiceAccounts by these names, so they have the rights of our manifests and Sites.
         for namespace in ("skupper", "alone"):
             self.token(f"system:serviceaccount:{namespace}:skupper-controller")
@@ -48,20 +55,20 @@ class SiteCluster(Cluster):
     def stop(self):
         for pod in self.pods:
             pod.stop()
-        if self.controller is not None:
+        if self.controller is not None and self.controller.is_alive():
             self.controller.stop()
         super().stop()
 
     def account(self, name, namespace):
         """The kubeconfig of a ServiceAccount; a colon in its path would make it two."""
-        path = self.kubeconfig(f"system:serviceaccount:{namespace}:{name}", namespace)
+        path = self.kubeconfig(f"system:serviceaccount:{namespace}:{name}", namespace, self.front)
         plain = path.with_name(path.name.replace(":", "-"))
         plain.write_text(path.read_text())
         return str(plain)
 
     # --- the controller -------------------------------------------------------------------------------------------
 
-    def start_controller(self, namespace="skupper", **extra):
+    def start_controller(self, namespace="skupper", wait=True, **extra):
         self.grant_port = getattr(self, "grant_port", None) or free_port()
         self.health_port = free_port()
         self.controllers += 1
@@ -70,10 +77,13 @@ class SiteCluster(Cluster):
             SKUPPER_GRANT_SERVER_AUTOCONFIGURE="true", SKUPPER_GRANT_SERVER_PORT=str(self.grant_port),
             SKUPPER_GRANT_SERVER_BASE_URL=f"127.0.0.1:{self.grant_port}", SKUPPER_ROUTER_IMAGE="skupper:test",
             SKUPPER_KUBE_ADAPTOR_IMAGE="skupper:test", SKUPPER_METRICS_ADDRESS=f"127.0.0.1:{self.health_port}",
-            SWIFT_BACKTRACE="enable=no", KUBECONFIG=self.account("skupper-controller", namespace), **extra)
+            SWIFT_BACKTRACE="enable=no", KUBECONFIG=self.account("skupper-controller", namespace))
+        environment.update(extra)
         self.controller = Process(
             [BIN / "skupper-controller", "--platform", "kubernetes"],
             self.folder / f"controller-{self.controllers}.log", environment)
+        if not wait:
+            return self.controller
         try:
             wait_until("the controller's health", lambda: is_ok(f"http://127.0.0.1:{self.health_port}/healthz"), 60)
         except AssertionError as error:
