@@ -87,8 +87,8 @@ class Scale(unittest.TestCase):
             items = cluster.request("GET", cluster.place(kind, namespace))["items"]
             return sum(item.get("status", {}).get("status") == "Ready" for item in items) > MANY
 
-        wait_until("all connectors", lambda: ready("Connector", "west"), 300, every=1)
-        wait_until("all listeners", lambda: ready("Listener", "east"), 300, every=1)
+        wait_until("all connectors", lambda: ready("Connector", "west"), 600, every=1)
+        wait_until("all listeners", lambda: ready("Listener", "east"), 600, every=1)
         done = time.monotonic()
         self.settled()
         cluster.await_traffic("s499")
