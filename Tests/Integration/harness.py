@@ -58,6 +58,14 @@ def wait_until(what, condition, seconds, every=0.02):
         time.sleep(every)
 
 
+def allow(seconds):
+    """For a test that takes long by its nature: `run_suite.py` gives it so many seconds instead of the usual ones."""
+    def mark(test):
+        test.allowed_seconds = seconds
+        return test
+    return mark
+
+
 # --- ports ------------------------------------------------------------------------------------------------------
 
 _given_ports = {}

@@ -22,7 +22,9 @@ class Result(unittest.TextTestResult):
         self.started = time.monotonic()
         self.before = len(self.failures) + len(self.errors)
         # Python threads cannot be interrupted: show where they are and leave. run.sh counts it as a failure.
-        faulthandler.dump_traceback_later(SECONDS_FOR_ONE_TEST * self.slowness, exit=True)
+        method = getattr(test, getattr(test, "_testMethodName", ""), None)
+        seconds = getattr(method, "allowed_seconds", SECONDS_FOR_ONE_TEST)
+        faulthandler.dump_traceback_later(seconds * self.slowness, exit=True)
 
     def stopTest(self, test):
         faulthandler.cancel_dump_traceback_later()

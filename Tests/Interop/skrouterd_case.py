@@ -71,13 +71,18 @@ class MixedCase(MeshCase):
             try:
                 yield
             except BaseException:
-                for router in self.routers:
-                    if router.process is not None:
-                        print(f"--- log of router {router.name} ({router.product})\n{router.process.log_tail(40)}",
-                              flush=True)
+                self.show_logs()
                 raise
+            else:
+                if has_failed(self):
+                    self.show_logs()  # A part of this part, which goes on with its others.
             finally:
                 self.end_all()
+
+    def show_logs(self):
+        for router in self.routers:
+            if router.process is not None:
+                print(f"--- log of router {router.name} ({router.product})\n{router.process.log_tail(40)}", flush=True)
 
     def end_all(self):
         """Ends the routers so far. One of ours must end well; skrouterd now and then crashes on its way out."""
@@ -176,12 +181,13 @@ def receive_pattern(connection, seed, count):
 class Transfer:
     """A server that takes `count` octets of a pattern, then sends as many of another, and a client for it."""
 
-    def __init__(self, count):
+    def __init__(self, count, seconds=300):
         self.count = count
+        self.seconds = seconds
 
     def server(self):
         def handler(connection):
-            connection.settimeout(300 * SLOWNESS)
+            connection.settimeout(self.seconds * SLOWNESS)
             receive_pattern(connection, "up", self.count)
             send_pattern(connection, "down", self.count)
         return Server(handler)
@@ -189,7 +195,7 @@ class Transfer:
     def run(self, port):
         """Seconds that it took both ways."""
         started = time.monotonic()
-        with connect(port, 300) as connection:
+        with connect(port, self.seconds) as connection:
             send_pattern(connection, "up", self.count)
             connection.shutdown(socket.SHUT_WR)
             receive_pattern(connection, "down", self.count)
@@ -198,8 +204,8 @@ class Transfer:
         return time.monotonic() - started
 
 
-def at_once(count, work):
-    """Runs `work(index)` in `count` threads and gives what they raised."""
+def at_once(count, work, seconds=300):
+    """Runs `work(index)` in `count` threads, `seconds` at most, and gives what they raised."""
     errors = []
 
     def one(index):
@@ -211,8 +217,9 @@ def at_once(count, work):
     threads = [threading.Thread(target=one, args=(index,), daemon=True) for index in range(count)]
     for thread in threads:
         thread.start()
+    deadline = time.monotonic() + seconds * SLOWNESS
     for thread in threads:
-        thread.join(300 * SLOWNESS)
+        thread.join(max(0, deadline - time.monotonic()))
     if any(thread.is_alive() for thread in threads):
         errors.append(f"{sum(thread.is_alive() for thread in threads)} of {count} hang")
     return errors

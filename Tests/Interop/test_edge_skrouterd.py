@@ -36,7 +36,9 @@ class MixedEdges(MeshCase):
 
     def start(self, *routers):
         for router in routers:
-            router.start()
+            router.start(wait=False)
+        for router in routers:
+            router.wait_healthy(30)
 
     def exchanges(self, port, sizes=(1, 1000, 100_000, 3_000_000), times=3):
         self.await_service(port, 15)
