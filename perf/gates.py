@@ -50,6 +50,13 @@ class Pair:
         self.entry = near.tcp_listener("service")
         far.tcp_connector("service", port)
         self.routers = {"near": near, "far": far}
+        try:
+            self.start(wrap, folder)
+        except BaseException:
+            self.stop()
+            raise
+
+    def start(self, wrap, folder):
         for name in ("far", "near"):
             router = self.routers[name]
             router.config_path.write_text(json.dumps(router.entities))
@@ -69,7 +76,8 @@ class Pair:
 
     def stop(self):
         for router in self.routers.values():
-            router.process.kill()
+            if router.process:
+                router.process.kill()
         self.server.kill()
 
 

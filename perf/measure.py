@@ -28,13 +28,15 @@ class Plan:
 
     def __init__(self, quick, rounds):
         self.rounds = rounds or (1 if quick else 5)
-        self.seconds = 1 if quick else 3
+        self.seconds = 1 if quick else 3  # iperf3 takes whole ones only
+        self.request_seconds = 1 if quick else 2
         self.delays = (50,) if quick else DELAYS
         self.delayed_seconds = 2 if quick else 4
         self.pages = 2 if quick else 5
         self.idle_connections = 1000 if quick else 10_000
         self.rest_seconds = 8 if quick else 60
         self.connections_before_rest = 5_000 if quick else 100_000
+        self.connecting_seconds = 10 if quick else 40  # a slow system gets fewer of these connections
 
 
 class Case:
@@ -108,19 +110,20 @@ class Case:
 
     def requests(self, plan):
         for connections in (1, 32):
-            result = self.client(self.system.entries, "latency", connections, plan.seconds)
+            result = self.client(self.system.entries, "latency", connections, plan.request_seconds)
             self.add(f"p50_{connections}", result["p50_us"])
             self.add(f"p99_{connections}", result["p99_us"])
             self.add(f"rate_{connections}", result["rate"])
         before = self.system.cpu_seconds()
-        result = self.client(self.system.entries, "connect", 32, plan.seconds)
+        result = self.client(self.system.entries, "connect", 32, plan.request_seconds)
         self.add("connects", result["rate"])
         self.add("connect_p99", result["p99_us"])
         if self.system.processes:
             self.add("cpu_connect", (self.system.cpu_seconds() - before) / result["requests"] * 1000)
 
     def paced(self, plan, rate):
-        self.add("p99_half", self.client(self.system.entries, "paced", 32, plan.seconds, f"{rate:.0f}")["p99_us"])
+        result = self.client(self.system.entries, "paced", 32, plan.request_seconds, f"{rate:.0f}")
+        self.add("p99_half", result["p99_us"])
 
     def delayed(self, entries, milliseconds, plan):
         rate = self.bulk(entries, 1, False, plan.delayed_seconds)[0]
@@ -136,7 +139,9 @@ class Case:
             self.add("rss_idle_connections", self.system.resident_megabytes())
             each = (self.system.resident_megabytes() - self.median("rss_idle")) * 1024 / max(opened, 1)
             self.add("rss_per_connection", max(each, 0))
-        self.client(self.system.entries, "connect", 64, f"{plan.connections_before_rest}n", seconds=300)
+        count = min(plan.connections_before_rest, int((self.median("connects") or 1000) * plan.connecting_seconds))
+        self.add("connections_before_rest", self.client(
+            self.system.entries, "connect", 64, f"{max(count, 64)}n", seconds=300)["requests"])
 
     @contextlib.contextmanager
     def held(self, kind, count):
@@ -213,7 +218,8 @@ def facts(arguments, plan, started, load_before, loads, cases):
         "kernel": os.uname().release, "programs": systems.versions(), "rounds": plan.rounds, "quick": arguments.quick,
         "load_average_before": round(load_before, 2), "load_averages": [round(value, 2) for value in loads],
         "idle_connections": plan.idle_connections, "connections_before_rest": plan.connections_before_rest,
-        "rest_seconds": plan.rest_seconds, "pairs": [case.name for case in cases if case.system.is_pair],
+        "connecting_seconds": plan.connecting_seconds, "rest_seconds": plan.rest_seconds,
+        "pairs": [case.name for case in cases if case.system.is_pair],
         "systems": {case.name: {"samples": case.samples, "failures": case.failures} for case in cases},
     }
 

@@ -121,7 +121,8 @@ def table(result):
         f"{result['rounds']} rounds, {result['took_seconds']} s; load average {result['load_average_before']} before, "
         f"then {', '.join(map(str, result['load_averages']))}",
         f"idle connections: {result['idle_connections']:,}; at rest: {result['rest_seconds']} s after "
-        f"{result['connections_before_rest']:,} connections",
+        f"{result['connections_before_rest']:,} connections, or as many as it took in "
+        f"{result.get('connecting_seconds', 300)} s",
         "", f"{'medians':42} {'unit':7}" + "".join(f"{name:>11}" for name in names) + f"{'ours±':>8}{'ours/pair':>11}"]
     for key, label, unit, _ in ROWS:
         values = [median(result, name, key) for name in names]

@@ -2,7 +2,7 @@
 # Measures our two routers beside pairs of HAProxy, nginx and stunnel, a minimal relay and the bare loopback, in one
 # interleaved run on this host.
 #
-#   perf/run.sh              five rounds, about forty minutes
+#   perf/run.sh              five rounds, about 30 minutes; 35 with skrouterd
 #   perf/run.sh --quick      one short round, less than three minutes
 #   perf/run.sh --rounds N   another number of rounds
 #

@@ -3,6 +3,7 @@
 A system is started twice: once with both processes side by side, once with a delay line between them.
 """
 
+import contextlib
 import os
 import pathlib
 import resource
@@ -21,12 +22,21 @@ TICKS = os.sysconf("SC_CLK_TCK")
 CIPHER = "TLS_AES_128_GCM_SHA256"
 
 
+def process_file(path):
+    """The text of a file below /proc; empty when the process or thread it tells of has ended meanwhile."""
+    try:
+        return pathlib.Path(path).read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def family(pid):
-    """The process and its descendants."""
+    """The process and its descendants. Threads, of which some programs have one for each connection, come and go."""
     found = [pid]
-    for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in task.read_text().split():
-            found += family(int(child))
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            for child in process_file(f"/proc/{pid}/task/{task}/children").split():
+                found += family(int(child))
     return found
 
 
@@ -37,11 +47,15 @@ class System:
         self.name, self.entries, self.processes, self.is_pair = name, entries, processes, is_pair
 
     def cpu_seconds(self):
+        """Of all processes, with threads and children that have ended."""
         total = 0
         for process in self.processes:
             for pid in family(process.pid):
-                fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-                total += int(fields[11]) + int(fields[12])
+                stat = process_file(f"/proc/{pid}/stat")
+                if stat:
+                    total += sum(map(int, stat.rsplit(")", 1)[1].split()[11:15]))
+                elif pid == process.pid:
+                    raise RuntimeError(f"process {pid} of {self.name} has ended")
         return total / TICKS
 
     def resident_megabytes(self):
@@ -50,7 +64,7 @@ class System:
         for process in self.processes:
             kilobytes = 0
             for pid in family(process.pid):
-                for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+                for line in process_file(f"/proc/{pid}/status").splitlines():
                     if line.startswith("VmRSS:"):
                         kilobytes += int(line.split()[1])
             sizes.append(kilobytes / 1024)
