@@ -219,4 +219,23 @@ package enum DispositionWriter {
         at &+= 18
         return at
     }
+
+    /// A whole frame: receiver role, settled, state accepted. At most 32 octets; returns the length.
+    package static func accepted(to p: UnsafeMutableRawPointer, channel: UInt16, first: UInt32) -> Int {
+        let length = 21 &+ TransferWriter.uintLength(first)
+        p.storeBytes(of: UInt32(truncatingIfNeeded: length).bigEndian, as: UInt32.self)
+        p.storeBytes(of: 2, toByteOffset: 4, as: UInt8.self)
+        p.storeBytes(of: 0, toByteOffset: 5, as: UInt8.self)
+        p.storeBytes(of: channel.bigEndian, toByteOffset: 6, as: UInt16.self)
+        p.storeBytes(of: UInt32(0x0053_15c0).bigEndian, toByteOffset: 8, as: UInt32.self)
+        p.storeBytes(of: UInt8(truncatingIfNeeded: length &- 13), toByteOffset: 12, as: UInt8.self)
+        p.storeBytes(of: 5, toByteOffset: 13, as: UInt8.self)
+        p.storeBytes(of: 0x41, toByteOffset: 14, as: UInt8.self)
+        let at = TransferWriter.put(p, 15, first)
+        p.storeBytes(of: 0x40, toByteOffset: at, as: UInt8.self)
+        p.storeBytes(of: 0x41, toByteOffset: at &+ 1, as: UInt8.self)
+        // 00 53 24 45
+        p.storeBytes(of: UInt32(0x0053_2445).bigEndian, toByteOffset: at &+ 2, as: UInt32.self)
+        return at &+ 6
+    }
 }

@@ -131,6 +131,21 @@ import Testing
         }
     }
 
+    @Test func acceptedIsWhatTheGeneralEncoderWrites() throws {
+        try withEvery([UInt16(0), 1, .max], [UInt32(0), 1, 255, 256, .max]) { channel, first in
+            let general = encodeFrame(channel: channel) { encoder in
+                Disposition(role: .receiver, first: first, last: nil, settled: true, state: .accepted)
+                    .encode(into: &encoder)
+            }
+            var memory = [UInt8](repeating: 0xEE, count: 64)
+            let count = memory.withUnsafeMutableBytes { buffer in
+                DispositionWriter.accepted(to: buffer.baseAddress!, channel: channel, first: first)
+            }
+            #expect(count <= 32 && memory[count...].allSatisfy { $0 == 0xEE })
+            #expect(Array(memory[..<count]) == general)
+        }
+    }
+
     /// The reports of the recorded 2 MB echo. skupper-router always gives `last`, ours leaves it out when it equals
     /// `first`.
     @Test func recordedReportsDecodeAndAreWrittenAlike() throws {

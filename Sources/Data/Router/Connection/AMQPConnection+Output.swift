@@ -57,6 +57,29 @@ extension AMQPConnection {
 
     func commit(_ count: Int) { gather!.end += count }
 
+    /// Settles a stream that a socket has taken whole. Nobody waits for that, so it shares a record with what is sent
+    /// next, or leaves soon.
+    func sendAccepted(channel: UInt16, first: UInt32) {
+        guard phase != .closed else { return }
+        if gather == nil { gather = worker.pool.take() }
+        if gather!.end + 32 > AMQPConnection.gatherLimit {
+            markDirty()
+            sealGathered()
+            gather = worker.pool.take()
+        }
+        let target = gather!
+        target.end += DispositionWriter.accepted(to: target.memory + target.end, channel: channel, first: first)
+        guard !isDirty, !isFlushDue else { return }
+        isFlushDue = true
+        worker.flushSoon(self)
+    }
+
+    /// Writes what has waited for other frames in vain.
+    func flushWaiting() {
+        isFlushDue = false
+        if gather != nil { markDirty() }
+    }
+
     /// Octets that would be copied into the gathering buffer rather than encrypted in place.
     func fitsGather(_ count: Int) -> Bool { count <= 4096 }
 

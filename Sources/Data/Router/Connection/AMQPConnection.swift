@@ -44,6 +44,8 @@ final class AMQPConnection: EventTarget {
     /// Without TLS: bytes waiting for the socket. With TLS they wait in the session's queue.
     var plainOutput = SlabQueue()
     var isDirty = false
+    /// Frames wait in ``gather`` for others; see ``sendAccepted(channel:first:)``.
+    var isFlushDue = false
     var lastSent: Int64 = 0
     var octetsOut = 0
     /// Deliveries that hold octets or a paused producer because the socket or a session window was full.
@@ -165,7 +167,7 @@ final class AMQPConnection: EventTarget {
 
     /// TCP is established: start TLS, or SASL at once.
     private func transportReady() {
-        if let descriptor = poll?.descriptor { Sockets.set(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, 1) }
+        if let descriptor = poll?.descriptor { Sockets.sendAtOnce(descriptor) }
         poll?.watch(read: true, write: false)
         lastReceived = worker.now
         guard let context = settings.tls else { return startSASL() }

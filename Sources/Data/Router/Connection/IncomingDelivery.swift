@@ -99,6 +99,8 @@ final class IncomingDelivery: DeliveryEnd {
     private var owesCredit = true
     /// The consumer may stop us: not so for TCP streams, which have a window of their own from end to end.
     private var heedsConsumer = false
+    /// The consumer is a socket of this router.
+    private var endsHere = false
     /// The consumer has its fill: frames that still come are held against the session's window.
     private var isStalled = false
     private var heldFrames: UInt32 = 0
@@ -192,6 +194,7 @@ final class IncomingDelivery: DeliveryEnd {
             switch worker.toReplyStream(ref, self, farWindow: farWindow) {
             case .stream(let end), .message(let end):
                 consumer = end
+                endsHere = true
                 if count > payloadOffset { end.deliver(bytes + payloadOffset, count - payloadOffset, headroom: false) }
             case .refused(let state):
                 update(state, settled: true)
@@ -240,6 +243,7 @@ final class IncomingDelivery: DeliveryEnd {
         switch route {
         case .stream(let end):
             consumer = end
+            endsHere = true
             let start = parsed.afterNullBody ?? parsed.bodyOffset
             if count > start { end.deliver(bytes + start, count - start, headroom: false) }
         case .message(let end):
@@ -332,7 +336,11 @@ final class IncomingDelivery: DeliveryEnd {
     private func settle(_ state: DeliveryState?) {
         if !isSettled {
             link.settled(state, since: startedAt)
-            send(state, settled: true)
+            if endsHere, state == .accepted {
+                connection.sendAccepted(channel: link.session.localChannel, first: id)
+            } else {
+                send(state, settled: true)
+            }
         }
         done()
     }

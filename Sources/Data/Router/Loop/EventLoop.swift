@@ -29,8 +29,13 @@ class EventLoop: @unchecked Sendable {  // the inbox is the only part other thre
     /// Milliseconds between ticks.
     private(set) var tickMilliseconds: Int64 = 0
     private var nextTick: Int64 = .max
+    /// When ``soon()`` is due, or never.
+    private var soonAt: Int64 = .max
     /// Milliseconds on the monotonic clock, as of this loop turn.
     private(set) var now: Int64
+    /// Turns of the loop since it started.
+    private(set) var turns = 0
+    private var looksAgain = false
     private static let eventsAtOnce = 256
 
     init(name: String) {
@@ -103,8 +108,17 @@ class EventLoop: @unchecked Sendable {  // the inbox is the only part other thre
     /// Called after events were handled and before the loop sleeps: flush what became dirty.
     func turnEnded() {}
 
+    /// Looks for events once more before this turn's output leaves.
+    func lookAgain() { looksAgain = true }
+
     /// Called every tick.
     func tick() {}
+
+    /// Has ``soon()`` called in a millisecond or two.
+    func callSoon() { if soonAt == .max { soonAt = now + 1 } }
+
+    /// Called after ``callSoon()``: do what has waited for company and has had none.
+    func soon() {}
 
     /// Called once on the loop's thread when it is about to end.
     func willStop() {}
@@ -115,13 +129,23 @@ class EventLoop: @unchecked Sendable {  // the inbox is the only part other thre
         defer { events.deallocate() }
         turnEnded()
         while true {
-            let wait = max(0, min(nextTick - now, 60_000))
+            let wait = max(0, min(nextTick - now, soonAt - now, 60_000))
             let count = epoll_wait(epoll, events, Int32(EventLoop.eventsAtOnce), Int32(wait))
             now = EventLoop.clock()
+            turns &+= 1
             for index in 0..<max(0, Int(count)) { handle(events[index]) }
+            if looksAgain {
+                looksAgain = false
+                let more = epoll_wait(epoll, events, Int32(EventLoop.eventsAtOnce), 0)
+                for index in 0..<max(0, Int(more)) { handle(events[index]) }
+            }
             if now >= nextTick {
                 nextTick = now + tickMilliseconds
                 tick()
+            }
+            if now >= soonAt {
+                soonAt = .max
+                soon()
             }
             turnEnded()
             if isResolving { resolve() }

@@ -68,7 +68,7 @@ enum Sockets {
         if shared { set(descriptor, SOL_SOCKET, SO_REUSEPORT, 1) }
         let bound = address.withSockaddr { bind(descriptor, $0, $1) }
         // Accepted sockets inherit it.
-        set(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+        sendAtOnce(descriptor)
         guard bound == 0, Glibc.listen(descriptor, backlog > 0 ? backlog : 4096) == 0 else {
             let failure = SocketFailure(operation: bound == 0 ? "listen" : "bind", code: errno)
             close(descriptor)
@@ -81,7 +81,6 @@ enum Sockets {
     static func connect(_ address: SocketAddress) -> Result<(descriptor: Int32, connected: Bool), SocketFailure> {
         let descriptor = socket(address.family, Int32(SOCK_STREAM.rawValue) | nonBlocking, 0)
         guard descriptor >= 0 else { return .failure(SocketFailure(operation: "socket", code: errno)) }
-        set(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
         if address.withSockaddr({ Glibc.connect(descriptor, $0, $1) }) == 0 { return .success((descriptor, true)) }
         if errno == EINPROGRESS { return .success((descriptor, false)) }
         let failure = SocketFailure(operation: "connect", code: errno)
@@ -98,6 +97,9 @@ enum Sockets {
     }
 
     static func accept(_ listener: Int32) -> Int32 { accept4(listener, nil, nil, nonBlocking) }
+
+    /// Small pieces leave at once. Accepted sockets have it from their listener.
+    static func sendAtOnce(_ descriptor: Int32) { set(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, 1) }
 
     static func set(_ descriptor: Int32, _ level: Int32, _ option: Int32, _ value: Int32) {
         var value = value

@@ -66,6 +66,10 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     static let coreBusyAbove = 4096
     private var toResume: [AMQPConnection] = []
     private var toClose: [(AMQPConnection, String)] = []
+    /// Connections with frames that nobody waits for, which leave with the next ones or soon.
+    private var toFlush: [AMQPConnection] = []
+    /// Streams whose reply waits for the server's first octets; some may be open or gone.
+    private var repliesDue: [StreamRef] = []
     /// Heads of client streams by service address.
     var clientHeads: [String: StreamHead] = [:]
     /// The reply route used last.
@@ -144,6 +148,27 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
             }
             if toResume.isEmpty, dirty.isEmpty, toClose.isEmpty { return }
         }
+    }
+
+    /// What the connection has gathered leaves soon, if nothing else takes it along.
+    func flushSoon(_ connection: AMQPConnection) {
+        toFlush.append(connection)
+        callSoon()
+    }
+
+    /// The stream's reply opens soon, if the server's octets do not open it before.
+    func replySoon(_ stream: TCPStream) {
+        repliesDue.append(stream.ref)
+        callSoon()
+    }
+
+    override func soon() {
+        let replies = repliesDue
+        repliesDue = []
+        for ref in replies { stream(ref)?.openReply() }
+        let connections = toFlush
+        toFlush = []
+        for connection in connections { connection.flushWaiting() }
     }
 
     /// Milliseconds between ticks unless a peer's time-out asks for more of them.

@@ -8,6 +8,10 @@ final class TCPListenerSocket: EventTarget {
     private var poll: SocketPoll?
     /// Accepts per wake-up, so that a burst of clients does not keep the streams waiting.
     private static let batch = 16
+    /// Clients to accept before epoll is asked for more. Nearly always it is one; an attempt that finds none would be
+    /// one system call of twenty.
+    private var expected = 1
+    private var lastTurn = 0
 
     init(worker: Worker, target: TCPListenerTarget) {
         self.worker = worker
@@ -22,7 +26,10 @@ final class TCPListenerSocket: EventTarget {
     func close() { poll.take()?.close() }
 
     override func socketReady(readable: Bool, writable: Bool, failed: Bool) {
-        for _ in 0..<TCPListenerSocket.batch {
+        let isBurst = worker.turns == lastTurn + 1
+        lastTurn = worker.turns
+        expected = isBurst ? min(2 * expected, TCPListenerSocket.batch) : max(1, expected / 2)
+        for _ in 0..<expected {
             guard let listener = poll?.descriptor else { return }
             let descriptor = Sockets.accept(listener)
             if descriptor < 0 {
@@ -37,6 +44,7 @@ final class TCPListenerSocket: EventTarget {
                 return
             }
             worker.accepted(descriptor, for: target)
+            worker.lookAgain()
         }
     }
 

@@ -13,6 +13,7 @@ extension TCPStream {
     ///   - alpn: what the client and its listener agreed to speak.
     func hold(source: DeliveryEnd, replyTo: String, arrival: ConnectionRef?, farWindow: UInt64?, alpn: String?) {
         if let farWindow { window.farEndTakes(farWindow) }
+        isFarEndOurs = farWindow != nil
         self.source = source
         self.replyTo = replyTo
         self.arrival = arrival
@@ -39,6 +40,8 @@ extension TCPStream {
             case .success(let socket):
                 poll = SocketPoll(loop: worker, descriptor: socket.descriptor, target: self)
                 dialled = address
+                mayBeDelayed = target.tls == nil
+                if target.tls != nil { Sockets.sendAtOnce(socket.descriptor) }
                 if socket.connected { return connected() }
                 poll?.watch(read: false, write: true)
                 return worker.limit(self, milliseconds: untried.isEmpty ? TCPStream.lastOne : TCPStream.oneOfSeveral)
@@ -54,9 +57,9 @@ extension TCPStream {
     }
 
     /// The socket is connected, or it failed.
-    func connectEnded() {
+    func connectEnded(failed: Bool) {
         guard let descriptor = poll?.descriptor else { return }
-        let code = Sockets.pendingError(descriptor)
+        let code = failed ? Sockets.pendingError(descriptor) : 0
         if code == 0 { return connected() }
         dialNext(lastFailure: "\(dialled?.text ?? ""): \(Sockets.text(code))")
     }
@@ -77,9 +80,11 @@ extension TCPStream {
         untried = []
         if let dialled { target.prefer(dialled) }
         if let flow, let descriptor = poll?.descriptor { flow.noteEnd(Sockets.local(of: descriptor)) }
-        // The reply stream opens at once: the listener side reads nothing from its client before it sees it.
-        guard let replyTo, let out = worker.openReply(to: replyTo, producer: self) else { return fail() }
-        self.out = out
+        isReplyDue = true
+        // The listener side may read nothing from its client before it sees the reply stream. But octets of the client
+        // are here already: the server is likely to answer them soon, and the reply stream shares a record with that.
+        let maySpare = !queue.isEmpty && isFarEndOurs && target.tls == nil
+        if maySpare { worker.replySoon(self) } else { openReply() }
         if isClosed { return }
         if let context = target.tls {
             startTLS(context, serverName: target.host, verifyName: target.verifyHostname)
@@ -87,6 +92,15 @@ extension TCPStream {
             takesOctets = true
             writeQueued()
         }
+        if !isClosed { updateWatch() }
+    }
+
+    /// Opens the stream that carries what the server sends.
+    func openReply() {
+        guard isReplyDue, !isClosed else { return }
+        isReplyDue = false
+        guard let replyTo, let out = worker.openReply(to: replyTo, producer: self) else { return fail() }
+        self.out = out
         if !isClosed { updateWatch() }
     }
 

@@ -23,6 +23,8 @@ final class TCPStream: DeliveryEnd {
     let ref: StreamRef
     var poll: SocketPoll?
     var isConnected = false
+    /// The socket still gathers small pieces (no TCP_NODELAY).
+    var mayBeDelayed = false
     var isClosed = false
 
     // Socket to network
@@ -31,9 +33,17 @@ final class TCPStream: DeliveryEnd {
     var isOutSettled = false
     var window = SendWindow()
     var isPaused = false
-    /// Listener side: the reply stream has arrived. Before that nothing is read from the client: skrouterd's connector
-    /// loses octets of a stream that comes and ends while it is still connecting.
+    /// Listener side: the reply stream has arrived. Before that a client's first octets are passed on to routers of
+    /// ours, and nothing to others: skrouterd's connector loses octets that come while it is still connecting.
     var isAnswered = false
+    /// Listener side: the client's first octets need not wait for the reply stream.
+    private var startsEarly = false
+    /// Octets passed on before the reply stream has arrived; the far end's window is not known yet.
+    private static let earlyMaximum = 16384
+    /// Listener side: the client has ended its direction, which is passed on when the reply stream has arrived.
+    private var isEndHeld = false
+    /// Connector side: connected, and the reply stream is not open yet; it leaves with the server's first octets.
+    var isReplyDue = false
 
     // Network to socket
     var source: DeliveryEnd?
@@ -64,13 +74,15 @@ final class TCPStream: DeliveryEnd {
     var flow: FlowTrace? {
         didSet { if flow != nil, oldValue == nil { worker.tracedStreams += 1 } }
     }
-    /// Listener side: name of the address its client's stream went to.
-    var serviceAddress: String?
+    /// Listener side: the address its client's stream went to.
+    var listenerAddress: ListenerAddress?
     /// First and last span of this loop turn in the worker's list; -1 = none.
     var firstSpan: Int32 = -1
     var lastSpan: Int32 = -1
 
     // Connector: how to reply
+    /// The client's router is one of ours.
+    var isFarEndOurs = false
     var replyTo: String?
     /// The connection the client stream came on; the reply goes back on it when it leads to the same neighbour.
     var arrival: ConnectionRef?
@@ -98,6 +110,7 @@ final class TCPStream: DeliveryEnd {
         flow?.noteEnd(Sockets.peer(of: descriptor))
         poll = SocketPoll(loop: worker, descriptor: descriptor, target: self)
         self.out = out
+        startsEarly = listenerAddress?.isServedByOurs ?? false
         isConnected = true
         takesOctets = true
         updateWatch()
@@ -110,7 +123,9 @@ final class TCPStream: DeliveryEnd {
         guard !isClosed, self.source == nil, !isSourceFinished else { return false }
         if let farWindow { window.farEndTakes(farWindow) } else if !widenShare() { return false }
         self.source = source
+        listenerAddress?.noteReply(isOurs: farWindow != nil)
         isAnswered = true
+        isEndHeld = false
         updateWatch()
         if tls != nil { readKeptInput() }
         return true
@@ -132,7 +147,7 @@ final class TCPStream: DeliveryEnd {
 
     override func socketReady(readable: Bool, writable: Bool, failed: Bool) {
         if isClosed { return }
-        if !isConnected { return connectEnded() }
+        if !isConnected { return connectEnded(failed: failed) }
         if writable { writeQueued() }
         if readable, !isClosed { readSocket() }
         if failed, !isClosed { socketFailed() }
@@ -161,9 +176,10 @@ final class TCPStream: DeliveryEnd {
     var octetsSent: UInt64 { window.sent }
 
     func readSocket() {
+        if isReplyDue { openReply() }
         if tls != nil { return readTLS() }
         guard let descriptor = poll?.descriptor, let out, !isOutFinished else { return updateWatch() }
-        let room = min(window.room, Worker.readCapacity)
+        let room = min(readRoom, Worker.readCapacity)
         guard room > 0 else { return updateWatch() }
         // What is read while the link is full would be copied twice, into a queue and out of it.
         guard out.isReady else {
@@ -180,7 +196,11 @@ final class TCPStream: DeliveryEnd {
             worker.flushStreams()
             if isClosed { return }
             if !out.isReady { isPaused = true }
-            if isPaused || window.room == 0 { updateWatch() }
+            if isPaused || readRoom == 0 { updateWatch() }
+        } else if count == 0, case .listener = side, !isAnswered {
+            isEndHeld = true
+            endsSeen = max(1, endsSeen)
+            updateWatch()
         } else if count == 0 {
             finishOut()
         } else if errno != EAGAIN, errno != EINTR {
@@ -198,11 +218,15 @@ final class TCPStream: DeliveryEnd {
         closeIfDone()
     }
 
-    private var mayRead: Bool { if case .listener = side { isAnswered } else { true } }
+    /// Octets that may be read from the socket now.
+    private var readRoom: Int {
+        guard case .listener = side, !isAnswered else { return window.room }
+        return !startsEarly || isEndHeld ? 0 : min(window.room, TCPStream.earlyMaximum - Int(window.sent))
+    }
 
     func updateWatch() {
         guard isConnected else { return }
-        var wantsRead = mayRead && !isOutFinished && !isPaused && window.room > 0 && out != nil
+        var wantsRead = !isOutFinished && !isPaused && readRoom > 0 && (out != nil || isReplyDue)
         var wantsWrite = !queue.isEmpty
         if let tls {
             if !tls.isEstablished { wantsRead = true } else if tlsRoom == 0 { wantsRead = false }
@@ -221,6 +245,7 @@ final class TCPStream: DeliveryEnd {
     func writeQueued() {
         guard let descriptor = poll?.descriptor, isConnected else { return }
         if tls != nil { return writeCiphertext() }
+        sendAtOnceFromNowOn(descriptor)
         while !queue.isEmpty {
             let written = withUnsafeTemporaryAllocation(of: iovec.self, capacity: 16) { vectors in
                 var used = 0
@@ -241,6 +266,13 @@ final class TCPStream: DeliveryEnd {
         }
         if queue.isEmpty, isSourceFinished { shutWrite() }
         if !isClosed { updateWatch() }
+    }
+
+    /// Connector side: the system never holds back the first octets, so a short connection needs no word about it.
+    private func sendAtOnceFromNowOn(_ descriptor: Int32) {
+        guard mayBeDelayed, octetsWritten > 0 else { return }
+        mayBeDelayed = false
+        Sockets.sendAtOnce(descriptor)
     }
 
     private func countWritten(_ count: Int) {
@@ -329,6 +361,7 @@ final class TCPStream: DeliveryEnd {
         lastSpan = -1
         guard !isClosed, let descriptor = poll?.descriptor else { return }
         if tls != nil { return encrypt(spans, from: index) }
+        sendAtOnceFromNowOn(descriptor)
         var isBlocked = false
         while index >= 0 {
             if isBlocked {
@@ -419,7 +452,7 @@ final class TCPStream: DeliveryEnd {
         guard isPaused, !isClosed else { return }
         isPaused = false
         // At once: those that waited come before those that epoll names next, or some would never get a turn.
-        if tls == nil, mayRead, !isOutFinished, out != nil { readSocket() }
+        if tls == nil, readRoom > 0, !isOutFinished, out != nil { readSocket() }
         if !isClosed { updateWatch() }
     }
 }

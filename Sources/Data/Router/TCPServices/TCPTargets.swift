@@ -1,3 +1,4 @@
+import Synchronization
 import Threading
 
 /// The TLS a service's new connections use; replaced when its sslProfile is read again.
@@ -70,6 +71,17 @@ final class ListenerAddress: Sendable {
     let value: Int
     /// Connections that went to it.
     let load = LoadCounter()
+    /// Whether the replies so far came from routers of ours: 0 = there was none, 1 = all did, 2 = one did not.
+    private let repliers = Atomic<UInt8>(0)
+
+    /// Routers of ours have replied, and no others.
+    var isServedByOurs: Bool { repliers.load(ordering: .relaxed) == 1 }
+
+    /// A reply stream has arrived from a router of ours, or from another.
+    func noteReply(isOurs: Bool) {
+        let known = repliers.load(ordering: .relaxed)
+        if known == 0 || !isOurs && known == 1 { repliers.store(isOurs ? 1 : 2, ordering: .relaxed) }
+    }
 
     init(name: String, address: String, value: Int) {
         self.name = name

@@ -77,7 +77,7 @@ extension Worker {
     private func open(_ choice: Choice, for client: TCPStream, _ address: ListenerAddress) -> DeliveryEnd? {
         address.load.increment()
         client.flow = startFlow()
-        client.serviceAddress = address.name
+        client.listenerAddress = address
         switch choice {
         case .connector(let connector):
             // Listener and connector on this router: the two sockets face each other.

@@ -39,7 +39,7 @@ extension Worker {
         switch stream.side {
         case .listener(let target):
             isListener = true
-            service = Core.listenerRecord(target.name, stream.serviceAddress ?? "")
+            service = Core.listenerRecord(target.name, stream.listenerAddress?.name ?? "")
         case .connector(let target):
             isListener = false
             service = Core.connectorRecord(target.name)
