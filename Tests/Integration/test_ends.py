@@ -10,7 +10,7 @@ import threading
 import time
 import unittest
 
-from harness import BIN, SLOWNESS, Process, Server, connect, echo, exchange, free_port, reset, wait_until
+from harness import BIN, SLOWNESS, Process, Server, connect, echo, exchange, free_port, receive_all, reset, wait_until
 from test_streams import StreamCase
 
 NOTICED = 3 * SLOWNESS
@@ -111,6 +111,57 @@ class Unread(StreamCase):
                             "the router is busy with a client that sends nothing")
             reset(connection)
             wait_until("both sockets to be closed", lambda: router.process.descriptors() <= descriptors, NOTICED)
+
+
+class Early(StreamCase):
+    """A client that says all it has to say before the connector's router has reached the server."""
+
+    def accept(self, listener, gate):
+        while listener.fileno() >= 0:
+            gate.wait()
+            with contextlib.suppress(OSError, ValueError):
+                if select.select([listener], [], [], 0.05)[0] and gate.is_set():
+                    threading.Thread(target=self.serve, args=(listener.accept()[0],), daemon=True).start()
+
+    @staticmethod
+    def serve(connection):
+        with connection, contextlib.suppress(OSError):
+            echo(connection)
+
+    @staticmethod
+    def connects_under_way(port):
+        lines = open("/proc/net/tcp").read().splitlines()[1:]
+        return sum(line.split()[2].endswith(f":{port:04X}") and line.split()[3] == "02" for line in lines)
+
+    def test_octets_and_end_that_come_before_the_server_is_reached(self):
+        listener, gate = self.keep(socket.create_server(("127.0.0.1", 0), backlog=64)), threading.Event()
+        server_port = listener.getsockname()[1]
+        gate.set()
+        threading.Thread(target=self.accept, args=(listener, gate), daemon=True).start()
+        near, far = self.pair()
+        port = near.tcp_listener("service")
+        far.tcp_connector("service", server_port)
+        near.start()
+        far.start()
+        self.await_service(port)
+        self.assertEqual(exchange(port, b"first"), b"first")  # now it is known that a router of ours replies
+        for count in (1, 16384, 30_000):
+            gate.clear()
+            listener.listen(0)
+            data = os.urandom(count)
+            with contextlib.ExitStack() as stack:
+                for _ in range(8):
+                    filler = stack.enter_context(socket.socket())
+                    filler.setblocking(False)
+                    filler.connect_ex(listener.getsockname())
+                before = self.connects_under_way(server_port)
+                client = self.keep(connect(port))
+                client.sendall(data)
+                client.shutdown(socket.SHUT_WR)
+                wait_until("the router to dial", lambda: self.connects_under_way(server_port) > before, 10)
+                listener.listen(64)
+            gate.set()
+            self.assertEqual(receive_all(client), data)
 
 
 class Addresses(StreamCase):
