@@ -4,8 +4,10 @@ import contextlib
 import hashlib
 import random
 import shutil
+import signal
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -495,6 +497,22 @@ class Protocols(TLSCase):
                 type="io.skupper.router.tcpListener", name="refused")
             self.assertEqual(status, 400, text)
             self.assertIn("privateKeyFile", text)
+
+    def test_what_a_client_says_before_it_resets_is_in_the_log(self):
+        port = self.both()
+        strangers = Authority(self.folder / "strangers", name="another CA")
+        connection = connect(port)
+        self.addCleanup(connection.close)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        end = TLSEnd(connection, self.client(authority=strangers), name="localhost")
+        with self.assertRaises(ssl.SSLError):
+            end.handshake()
+        # The router is stopped, so that it finds the alert and the reset together.
+        self.near.process.send(signal.SIGSTOP)
+        end._flush()
+        connection.close()
+        self.near.process.send(signal.SIGCONT)
+        self.assert_logged(self.near, "unknown ca")
 
 
 class Rotation(TLSCase):

@@ -38,10 +38,6 @@ extension Schema {
             if entity[string: "address"] == nil, entity[string: "externalAddress"] == nil {
                 throw .missingAttribute(type: entity.type, name: "address")
             }
-        case "sslProfile":
-            if entity[string: "certFile"] != nil, entity[string: "privateKeyFile"] == nil {
-                throw conflict("certFile without privateKeyFile", "add the key's path")
-            }
         default:
             break
         }

@@ -78,8 +78,8 @@ extension Schema {
     private static let tcpCounters: [Attribute] = [
         .integer("connectionsOpened", flags: [.readOnly], "Connections opened."),
         .integer("connectionsClosed", flags: [.readOnly], "Connections closed."),
-        .integer("bytesIn", flags: [.readOnly], "Octets received from the socket."),
-        .integer("bytesOut", flags: [.readOnly], "Octets sent to the socket."),
+        .integer("bytesIn", flags: [.readOnly], "Octets received from its sockets, without those of TLS."),
+        .integer("bytesOut", flags: [.readOnly], "Octets sent to its sockets, without those of TLS."),
     ]
 
     private static let connectionLimit: Int64 = 65_535

@@ -197,4 +197,19 @@ import Testing
         let failure = Self.failure("connector", ["saslPassword": .list(["open sesame"])])
         #expect(failure?.description.contains("sesame") == false)
     }
+
+    @Test func theKeysPasswordIsForThoseWhoManageAndNotForTheLog() throws {
+        let entity = try Schema.validate(
+            type: "sslProfile", attributes: ["name": "p", "password": "open sesame"], for: .create)
+        #expect(entity.replyAttributes["password"] == "open sesame")
+        #expect(!entity.description.contains("sesame"))
+        let failure = Self.failure("sslProfile", ["name": "p", "password": .list(["open sesame"])])
+        #expect(failure != nil)
+        #expect(failure?.description.contains("sesame") == false)
+    }
+
+    @Test func aCertificateWithoutAKeyIsRefusedOnlyWhereItIsUsed() throws {
+        _ = try Schema.validate(
+            type: "sslProfile", attributes: ["name": "p", "certFile": "/c.pem", "caCertFile": "/ca.pem"], for: .create)
+    }
 }

@@ -21,6 +21,10 @@ struct TCPListenerState {
 struct TCPConnectorState {
     var entity: Entity
     var target: TCPConnectorTarget
+    /// Identity of its row of `connection`.
+    var number: UInt64
+    /// Monotonic milliseconds.
+    var createdAt: Int64
 }
 
 /// Why an entity could not be applied; becomes a management reply or a start-up error.
@@ -91,6 +95,8 @@ extension Core {
             }
             tcpListeners[name] = nil
             for worker in workers { worker.post { worker.dropListener(name, cutStreams: cut) } }
+            // An edge router's stand-in at the interior for this listener goes.
+            tablesChanged()
         case "tcpConnector":
             guard let state = tcpConnectors.removeValue(forKey: name) else { return }
             changeAddress("M" + state.target.address) { $0.connectors.removeAll { $0 === state.target } }

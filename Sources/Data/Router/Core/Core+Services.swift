@@ -40,8 +40,9 @@ extension Core {
             name: entity.name, address: entity[string: "address"] ?? "", host: entity[string: "host"] ?? "127.0.0.1",
             port: port,
             processID: entity[string: "processId"], tls: try serviceContext(entity, server: false),
-            verifyHostname: entity.boolean("verifyHostname") ?? true)
-        tcpConnectors[entity.name] = TCPConnectorState(entity: entity, target: target)
+            verifyHostname: entity.boolean("verifyHostname") ?? true, loops: workers.count)
+        tcpConnectors[entity.name] = TCPConnectorState(
+            entity: entity, target: target, number: takeConnectionID(), createdAt: now)
         changeAddress("M" + target.address) { $0.connectors.append(target) }
         Log.write(.tcp, .info, "connector \(entity.name): address \(target.address) leads to \(target.host):\(port)")
     }
@@ -61,7 +62,7 @@ extension Core {
         let target = TCPListenerTarget(
             name: entity.name, address: strategy == .none ? entity[string: "address"] ?? "" : nil, strategy: strategy,
             socketAddress: socketAddress, backlog: Int32(entity.integer("backlog") ?? 0),
-            tls: try serviceContext(entity, server: true))
+            tls: try serviceContext(entity, server: true), loops: workers.count)
         tcpListeners[entity.name] = TCPListenerState(entity: entity, target: target)
         tablesChanged()
     }

@@ -56,6 +56,9 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
     var amqpConnectors: [String: AMQPConnectorState] = [:]
     var tcpListeners: [String: TCPListenerState] = [:]
     var tcpConnectors: [String: TCPConnectorState] = [:]
+    var hasTCPServices: Bool { !tcpListeners.isEmpty || !tcpConnectors.isEmpty }
+    /// Octets of TCP services as last collected.
+    var serviceSums: [ObjectIdentifier: OctetPair] = [:]
     var otherEntities: [Entity] = []
     var agent = ManagementAgent()
     var lastCounters: [Int: Worker.Counters] = [:]

@@ -84,8 +84,8 @@ struct AddressEntry: Sendable {
     var priority: Int?
     let traffic: AddressTraffic
 
-    /// A TCP stream to this address would find a connector.
-    var takesStreams: Bool { !connectors.isEmpty || !remotes.isEmpty || consumers.contains { $0.isRouter } }
+    /// A TCP stream to this address would find a connector, or an AMQP client that stands for a server.
+    var takesStreams: Bool { !connectors.isEmpty || !remotes.isEmpty || !consumers.isEmpty }
     /// Messages to this address may leave on links that other messages share.
     var leadsToRouters: Bool { !remotes.isEmpty || consumers.contains { $0.isRouter } }
     var isReachable: Bool { inProcess || !connectors.isEmpty || !consumers.isEmpty || !remotes.isEmpty }

@@ -41,6 +41,8 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
 
     let index: Int
     let routerID: String
+    /// Octets a stream writes before its sender is told; at most half of the window, or it would stall.
+    let reportEvery: UInt64
     /// This is an edge router: what it does not know goes to an interior router.
     let isEdge: Bool
     unowned(unsafe) let core: Core  // lives as long as the process
@@ -112,6 +114,7 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         self.index = index
         self.routerID = routerID
         isEdge = core.isEdge
+        reportEvery = min(TCPStream.reportEvery, core.memory.offeredWindow / 4)
         self.core = core
         self.snapshot = snapshot
         cipherBuffer = .allocate(byteCount: Worker.cipherCapacity, alignment: 64)
@@ -374,12 +377,17 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         counters.streamsClosed += 1
         core.memory.giveBack(stream.share)
         switch stream.side {
-        case .listener(let target): target.closed.increment()
+        case .listener(let target):
+            target.closed.increment()
+            target.octets.add(loop: index, octetsIn: stream.octetsSent, octetsOut: stream.octetsWritten)
         case .connector(let target):
             target.load.decrement()
             target.closed.increment()
+            target.octets.add(loop: index, octetsIn: stream.octetsSent, octetsOut: stream.octetsWritten)
         }
     }
+
+    func stream(slot: Int) -> TCPStream? { slot < streams.count ? streams[slot] : nil }
 
     func eachStream(_ body: (TCPStream) -> Void) {
         for case let stream? in streams { body(stream) }

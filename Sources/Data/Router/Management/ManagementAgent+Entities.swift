@@ -84,7 +84,7 @@ extension ManagementAgent {
 
     // MARK: Changing
 
-    private func attributes(_ body: AMQPValue) -> [String: AttributeValue]? {
+    func attributes(_ body: AMQPValue) -> [String: AttributeValue]? {
         guard let entries = body.mapValue else { return body == .null ? [:] : nil }
         var result: [String: AttributeValue] = [:]
         for entry in entries {
@@ -155,9 +155,6 @@ extension ManagementAgent {
     }
 
     func update(_ request: ManagementRequest, _ core: Core) -> ManagementReply {
-        if request.type.flatMap({ Schema.type(named: $0) })?.shortName == "connection" {
-            return core.updateConnection(request, attributes(request.body) ?? [:])
-        }
         if let refusal = refusal(request, .update) { return refusal }
         switch find(request, core) {
         case .failure(let failure): return .failure(failure.status, failure.text)

@@ -14,6 +14,7 @@ struct ManagementAgent {
 
     private var pending: [UInt64: Pending] = [:]
     private var nextID: UInt64 = 0
+    var lookups = ConnectionLookups()
     /// Requests waiting at once.
     private static let pendingMaximum = 256
 
@@ -27,6 +28,19 @@ struct ManagementAgent {
             "request \(request.operation) \(request.entityType ?? request.type ?? "") \(request.identity ?? "") "
                 + (request.name ?? ""))
         let operation = request.operation.uppercased()
+        if isAboutConnections(request, operation) {
+            switch operation {
+            case "QUERY": return lookUp(request, .query, core)
+            case "READ": return lookUp(request, .read, core)
+            case "UPDATE": return updateConnection(request, attributes(request.body) ?? [:], core)
+            default: break
+            }
+        }
+        if core.hasTCPServices, showsServices(request, operation) {
+            return core.collectServiceOctets { core in
+                core.agent.answer(request, core.agent.handle(request, operation, core), core)
+            }
+        }
         if operation == "QUERY" || operation == "READ",
             let name = operation == "QUERY" ? request.queriedType : request.type, OperationalRows.isCollected(name)
         {
@@ -38,6 +52,21 @@ struct ManagementAgent {
             }
         }
         answer(request, handle(request, operation, core), core)
+    }
+
+    private func isAboutConnections(_ request: ManagementRequest, _ operation: String) -> Bool {
+        let name = operation == "QUERY" ? request.queriedType : request.type
+        return name.flatMap { Schema.type(named: $0) }?.shortName == "connection"
+    }
+
+    /// The answer may have rows of TCP services, whose octets the loops know.
+    private func showsServices(_ request: ManagementRequest, _ operation: String) -> Bool {
+        guard ["QUERY", "READ", "UPDATE"].contains(operation) else { return false }
+        guard let name = operation == "QUERY" ? request.queriedType : request.type else {
+            return operation == "QUERY" || !request.isForAgent
+        }
+        guard let type = RequestedType(name) else { return false }
+        return ["tcpListener", "tcpConnector"].contains { Schema.type(named: $0).map { type.includes($0) } ?? false }
     }
 
     private func handle(_ request: ManagementRequest, _ operation: String, _ core: Core) -> ManagementReply {
@@ -122,10 +151,7 @@ struct ManagementAgent {
         if request.operation.uppercased() == "QUERY" {
             return answer(request, tabulate(request, sorted, .one(type)), core)
         }
-        let found = sorted.first { row in
-            guard let identity = request.identity else { return row["name"]?.stringValue == request.name }
-            return row["identity"]?.stringValue == identity
-        }
+        let found = sorted.first { OperationalRows.isMeant($0, identity: request.identity, name: request.name) }
         answer(request, found.map { .entity($0) } ?? notFound(request), core)
     }
 
@@ -134,13 +160,14 @@ struct ManagementAgent {
     }
 
     mutating func expire(now: Int64, core: Core) {
+        expireLookups(now: now, core: core)
         for (id, waiting) in pending where now > waiting.deadline {
             pending[id] = nil
             answer(waiting.request, .failure(500, "a loop did not answer within 4 s"), core)
         }
     }
 
-    private func answer(_ request: ManagementRequest, _ reply: ManagementReply, _ core: Core) {
+    func answer(_ request: ManagementRequest, _ reply: ManagementReply, _ core: Core) {
         if reply.status >= 400 {
             Log.write(.agent, .error, "\(request.operation) failed with \(reply.status): \(reply.description)")
         }

@@ -20,6 +20,12 @@ enum OperationalRows {
     /// True for types whose rows are collected from the loops.
     static func isCollected(_ type: String) -> Bool { Kind(type) != nil }
 
+    /// A row is the one that was asked for; the identity wins.
+    static func isMeant(_ row: ManagementRow, identity: String?, name: String?) -> Bool {
+        guard let identity else { return row["name"]?.stringValue == name }
+        return row["identity"]?.stringValue == identity
+    }
+
     /// Identities in the order of their numbers: connections and links in the order they were made.
     static func order(_ left: String, _ right: String) -> Bool {
         let (first, second) = (left.split(separator: ":"), right.split(separator: ":"))
@@ -110,9 +116,12 @@ extension Link {
         case .data(let own):
             type = "inter-router"
             priority = own
-        case .streaming: type = connection.effectiveRole == .interRouterData ? "endpoint" : "inter-router"
+        case .streaming: type = connection.effectiveRole == .interRouter ? "inter-router" : "endpoint"
         case .consumer(let key):
-            type = "endpoint"
+            // What an interior has for an edge router goes to the address of that router.
+            let own = "H" + (connection.remoteOpen?.containerID ?? "")
+            let isDownlink = connection.effectiveRole == .edge && key == own
+            type = isDownlink ? "edge-downlink" : "endpoint"
             address = .string(key)
         case .producer(let text):
             type = "endpoint"
@@ -120,8 +129,16 @@ extension Link {
         case .proxy(let text):
             type = "endpoint"
             address = .string("M" + text)
-        case .uplink, .tracking, .meshDiscovery: type = "endpoint"
-        case .downlink: type = "edge-downlink"
+        case .uplink:
+            type = "endpoint"
+            address = .string(AddressScope.uplinkKey)
+        case .tracking, .meshDiscovery:
+            type = "endpoint"
+            // The address is the interior's.
+            if !connection.settings.isConnector {
+                address = .string("M" + (kind == .tracking ? WireNames.edgeTracking : WireNames.meshDiscovery))
+            }
+        case .downlink: type = "endpoint"
         }
         let unsettled =
             role == .sender
@@ -166,15 +183,17 @@ extension Core {
             row["connectionMsg"] = .string(state.message)
             row["connectionsOpened"] = count(state.target.load.total)
             row["connectionsClosed"] = count(state.target.closed.total)
-            row["bytesIn"] = count(0)
-            row["bytesOut"] = count(0)
+            let octets = sum(state.target.octets)
+            row["bytesIn"] = count(Int(octets.octetsIn))
+            row["bytesOut"] = count(Int(octets.octetsOut))
         case "tcpConnector":
             guard let state = tcpConnectors[entity.name] else { break }
-            // skrouterd counts a connection of its own here, and readers take it off.
+            // skrouterd counts the connector's own place in the network here, and readers take it off.
             row["connectionsOpened"] = count(state.target.load.total + 1)
             row["connectionsClosed"] = count(state.target.closed.total)
-            row["bytesIn"] = count(0)
-            row["bytesOut"] = count(0)
+            let octets = sum(state.target.octets)
+            row["bytesIn"] = count(Int(octets.octetsIn))
+            row["bytesOut"] = count(Int(octets.octetsOut))
         case "listenerAddress":
             let address = listenerTarget(entity)?.addresses.first { $0.name == entity.name }
             row["connectionsOpened"] = count(address?.load.total ?? 0)
@@ -285,7 +304,8 @@ extension Core {
             "id": .string(routerID), "version": .string(RouterVersion.text), "addrCount": long(current.addresses.count),
             "nodeCount": long(routing.routes.count), "linkCount": long(totals.links),
             "autoLinkCount": long(otherEntities.count { $0.type == "router.config.autoLink" }),
-            "connectionCount": long(connections.count), "deliveriesIngress": long(totals.ingress),
+            "connectionCount": long(connections.count + tcpConnectionCount(totals)),
+            "deliveriesIngress": long(totals.ingress),
             "deliveriesEgress": long(totals.egress), "deliveriesTransit": long(totals.transit),
             "acceptedDeliveries": long(totals.accepted), "releasedDeliveries": long(totals.released),
             "rejectedDeliveries": long(totals.rejected), "modifiedDeliveries": long(totals.modified),
@@ -301,27 +321,9 @@ extension Core {
             "memoryUsage": long(ProcessMemory.virtualOctets),
             "connectionCounters": .map([
                 MapEntry(key: .string("amqp"), value: long(connections.count)),
-                MapEntry(key: .string("tcp"), value: long(totals.streamsOpened - totals.streamsClosed)),
+                MapEntry(key: .string("tcp"), value: long(tcpConnectionCount(totals))),
                 MapEntry(key: .string("http1"), value: long(0)), MapEntry(key: .string("http2"), value: long(0)),
             ]),
         ]
-    }
-
-    /// UPDATE of a connection entity: adminStatus=deleted cuts it, except between routers.
-    func updateConnection(_ request: ManagementRequest, _ changes: [String: AttributeValue]) -> ManagementReply {
-        guard let identity = request.identity ?? request.name, let id = UInt64(identity),
-            let (ref, state) = connections.first(where: { $0.key.id == id })
-        else { return .failure(404, "No entity with identity=\(request.identity ?? request.name ?? "")") }
-        guard changes["adminStatus"] == .string("deleted") else {
-            return .failure(400, "only adminStatus=deleted can be set on a connection")
-        }
-        guard !state.info.role.carriesAnnotations else {
-            return .failure(
-                403, "a connection between routers is not closed this way; delete its connector or listener")
-        }
-        closeConnection(ref, reason: "adminStatus was set to deleted")
-        return ManagementReply(
-            status: 200, description: "OK",
-            body: .map([MapEntry(key: .string("adminStatus"), value: .string("deleted"))]))
     }
 }

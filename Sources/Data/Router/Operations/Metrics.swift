@@ -57,7 +57,7 @@ extension Core {
     /// Prometheus text with the names that deployments scrape (router-protocol sheet, section 6.7).
     func metricsText() -> String {
         let totals = totalCounters
-        let open = totals.streamsOpened - totals.streamsClosed
+        let open = tcpConnectionCount(totals)
         let rows: [(String, String, Int)] = [
             ("qdr_connections_total", "gauge", connections.count + open),
             ("qdr_links_total", "gauge", totals.links),

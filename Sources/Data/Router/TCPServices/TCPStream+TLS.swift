@@ -99,7 +99,8 @@ extension TCPStream {
             if tls.isEstablished { return finishOut() }
             handshakeFailed(TLSFailure(text: "the peer closed the connection during the handshake"))
         } else if errno != EAGAIN, errno != EINTR {
-            fail()
+            if tls.isEstablished { return fail() }
+            handshakeFailed(TLSFailure(text: "the peer reset the connection during the handshake"))
         }
     }
 

@@ -13,15 +13,19 @@ final class TCPStream: DeliveryEnd {
         case connector(TCPConnectorTarget)
     }
 
-    /// Octets written after which the sender is told; at most half of the window, or it would stall.
-    private static let reportEvery: UInt64 = 262_144
+    /// Octets written after which the sender is told.
+    static let reportEvery: UInt64 = 262_144
     /// Octets a sender that ignores the window may make us hold.
     static let queueMaximum = Int(SendWindow.largest) + (4 << 20)
 
     unowned(unsafe) let worker: Worker  // loops live as long as the process
     let side: Side
     let ref: StreamRef
+    /// Identity of its row of `connection`.
+    let number: UInt64
     var poll: SocketPoll?
+    /// When it was made, seconds of the monotonic clock.
+    let openedSecond: Int32
     var isConnected = false
     /// The socket still gathers small pieces (no TCP_NODELAY).
     var mayBeDelayed = false
@@ -52,7 +56,6 @@ final class TCPStream: DeliveryEnd {
     var queue = SlabQueue()
     var octetsWritten: UInt64 = 0
     var octetsReported: UInt64 = 0
-    let reportEvery: UInt64
     /// Octets set aside for this stream where memory is limited.
     var share: Int
     var isWriteShut = false
@@ -91,7 +94,8 @@ final class TCPStream: DeliveryEnd {
 
     init(worker: Worker, side: Side, ref: StreamRef, share: Int) {
         self.share = share
-        reportEvery = min(TCPStream.reportEvery, worker.core.memory.offeredWindow / 4)
+        number = worker.core.takeConnectionID()
+        openedSecond = Int32(truncatingIfNeeded: worker.now / 1000)
         self.worker = worker
         self.side = side
         self.ref = ref
@@ -155,6 +159,10 @@ final class TCPStream: DeliveryEnd {
 
     private func socketFailed() {
         guard let tls, !tls.isEstablished else { return fail() }
+        // What the peer said before it left, an alert perhaps, can still be read.
+        readTLS()
+        if isClosed { return }
+        if tls.isEstablished { return fail() }
         handshakeFailed(TLSFailure(text: "the peer reset the connection during the handshake"))
     }
 
@@ -283,7 +291,7 @@ final class TCPStream: DeliveryEnd {
     }
 
     func reportWritten() {
-        if octetsWritten &- octetsReported >= reportEvery, let source {
+        if octetsWritten &- octetsReported >= worker.reportEvery, let source {
             octetsReported = octetsWritten
             source.update(.received(section: 0, offset: octetsWritten), settled: false)
         }

@@ -23,6 +23,7 @@ final class TCPConnectorTarget: Sendable {
     let processID: String?
     private let resolved = Locked<(addresses: [SocketAddress], at: Int64)>(([], 0))
     let closed = LoadCounter()
+    let octets: ServiceOctets
     /// TLS towards the server; nil = clear text.
     let serviceTLS: ServiceTLS?
     /// Whether the server's certificate must carry the host.
@@ -30,8 +31,9 @@ final class TCPConnectorTarget: Sendable {
 
     init(
         name: String, address: String, host: String, port: UInt16, processID: String?, tls: TLSContext?,
-        verifyHostname: Bool
+        verifyHostname: Bool, loops: Int
     ) {
+        octets = ServiceOctets(loops: loops)
         serviceTLS = tls.map(ServiceTLS.init)
         self.verifyHostname = verifyHostname
         self.name = name
@@ -134,14 +136,16 @@ final class TCPListenerTarget: Sendable {
     /// Connections accepted and closed so far, over all loops.
     let load = LoadCounter()
     let closed = LoadCounter()
+    let octets: ServiceOctets
     /// TLS towards clients; nil = clear text.
     let serviceTLS: ServiceTLS?
 
     /// - Parameter address: nil with a strategy; addresses are added then.
     init(
         name: String, address: String?, strategy: AddressStrategy, socketAddress: SocketAddress, backlog: Int32,
-        tls: TLSContext?
+        tls: TLSContext?, loops: Int
     ) {
+        octets = ServiceOctets(loops: loops)
         serviceTLS = tls.map(ServiceTLS.init)
         self.name = name
         self.strategy = strategy

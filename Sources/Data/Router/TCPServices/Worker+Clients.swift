@@ -65,7 +65,6 @@ extension Worker {
         else { return nil }
         switch ConsumerChoice.pick(entry, origin: nil, turn: nextTurn()) {
         case .inProcess, .nowhere: return nil
-        case .consumer(let consumer) where !consumer.isRouter: return nil
         case let choice:
             entry.traffic.countIngress()
             if case .remote = choice { entry.traffic.countTransit() } else { entry.traffic.countEgress() }
@@ -90,8 +89,13 @@ extension Worker {
             return openTowards(
                 route, head: head, producer: client, load: load, presettled: false, priority: nil, preferring: nil)
         case .consumer(let consumer):
-            // To the interior, or to an edge router below us.
-            let head = clientHead(address, client)
+            // To the interior, to an edge router below us, or to an AMQP client that stands for a server.
+            let head =
+                consumer.isAnnotated
+                ? clientHead(address, client)
+                : streamHead(
+                    to: address.address, replyTo: replyAddress(client.ref), correlation: client.flow?.id,
+                    alpn: client.alpn, isAnnotated: false)
             return openTowards(consumer, head: head, producer: client, presettled: false, isStream: true)
         case .inProcess, .nowhere: return nil
         }

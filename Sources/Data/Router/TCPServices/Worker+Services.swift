@@ -37,7 +37,7 @@ extension Worker {
         switch scope {
         case .local(let name):
             guard name.utf8.starts(with: "temp.t".utf8), let ref = StreamRef(text: Substring(name).utf8.dropFirst(5))
-            else { return nil }
+            else { return openReply(toConsumersOf: scope, address, producer: producer) }
             if ref.worker == index {
                 guard let stream = stream(ref),
                     stream.attach(source: producer, farWindow: core.memory.offeredWindow)
@@ -64,24 +64,25 @@ extension Worker {
                 route, head: head, producer: producer, load: nil, presettled: false, priority: nil,
                 preferring: producer.arrival)
         case .edge, .uplink:
-            return openEdgeReply(scope, to: address, producer: producer)
+            return openReply(toConsumersOf: scope, address, producer: producer)
         case .all, .mobile:
             return nil
         }
     }
 
-    /// The server stream towards a client that is an edge router's, or that only the interior knows.
-    private func openEdgeReply(_ scope: AddressScope, to address: String, producer: TCPStream) -> DeliveryEnd? {
+    /// The server stream towards a client that is an edge router's, that only the interior knows, or that speaks AMQP
+    /// to us.
+    private func openReply(toConsumersOf scope: AddressScope, _ address: String, producer: TCPStream) -> DeliveryEnd? {
         let fallback = isEdge ? snapshot.addresses[AddressScope.uplinkKey] : nil
         guard let entry = snapshot.addresses[scope.key] ?? fallback else { return nil }
-        let head = streamHead(to: address, replyTo: nil)
         switch ConsumerChoice.pick(entry, origin: nil, turn: nextTurn()) {
-        case .consumer(let consumer) where consumer.isRouter:
+        case .consumer(let consumer):
+            let head = streamHead(to: address, replyTo: nil, isAnnotated: consumer.isAnnotated)
             return openTowards(consumer, head: head, producer: producer, presettled: false, isStream: true)
         case .remote(let route, let load):
             return openTowards(
-                route, head: head, producer: producer, load: load, presettled: false, priority: nil,
-                preferring: producer.arrival)
+                route, head: streamHead(to: address, replyTo: nil), producer: producer, load: load, presettled: false,
+                priority: nil, preferring: producer.arrival)
         default:
             return nil
         }
@@ -95,15 +96,18 @@ extension Worker {
     /// - Parameters:
     ///   - correlation: name of the flow's telemetry record.
     ///   - alpn: what a TLS client and this router agreed to speak.
+    ///   - isAnnotated: false for clients, which get the bare message.
     func streamHead(
-        to address: String, replyTo: String?, correlation: String? = nil, alpn: String? = nil
+        to address: String, replyTo: String?, correlation: String? = nil, alpn: String? = nil, isAnnotated: Bool = true
     ) -> [UInt8] {
         var encoder = AMQPEncoder()
         let own = "0/" + routerID
-        RouterAnnotations(
-            flags: RouterAnnotations.streaming | RouterAnnotations.disableQ2, toOverride: nil,
-            ingress: isEdge ? nil : own, trace: isEdge ? [] : [own], meshID: isEdge ? core.meshID : nil
-        ).encode(into: &encoder)
+        if isAnnotated {
+            RouterAnnotations(
+                flags: RouterAnnotations.streaming | RouterAnnotations.disableQ2, toOverride: nil,
+                ingress: isEdge ? nil : own, trace: isEdge ? [] : [own], meshID: isEdge ? core.meshID : nil
+            ).encode(into: &encoder)
+        }
         encoder.described(0x73)
         encoder.list(7) { list in
             list.null()
