@@ -2,7 +2,7 @@
 # Half an hour of mixed load through two routers: short and long connections, slow readers, clients that leave in the
 # middle. Every octet is compared; memory and descriptors must stay flat and go back afterwards.
 #
-#   perf/soak.sh [--minutes N] [--seed N]
+#   perf/soak.sh [--minutes N] [--seed N]      after a warm-up of a sixth of that time
 #
 # SKUPPER_BIN=folder uses the release programs there.
 set -euo pipefail
