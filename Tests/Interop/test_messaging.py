@@ -71,7 +71,8 @@ class MessagingCase(MeshCase):
     def until(self, what, condition, seconds=10):
         """Works all connections of the test, none of which has a thread, until the condition is true."""
         def turn():
-            for connection in list(self.connections):
+            # Those of the agents as well, or a router closes them as idle while a test takes its time.
+            for connection in self.connections + [agent.connection for agent in self.agents.values()]:
                 connection.container.timeout = 0.001
                 connection.container.process()
             return condition()
@@ -145,6 +146,8 @@ class Anycast(MessagingCase):
                     deliveries = [self.post(sender, Message(body=number)) for number in range(10)]
                     self.assertEqual(self.take(receiver, 10), list(range(10)))
                     self.assertEqual([self.state(delivery) for delivery in deliveries], [Delivery.ACCEPTED] * 10)
+                    self.leave(sender.connection)
+                    self.leave(receiver.connection)
 
     def test_balanced_shares_among_routers(self):
         receivers = [self.receiver(router, "spread/share", credit=200) for router in ("one", "two", "three", "edge")]
