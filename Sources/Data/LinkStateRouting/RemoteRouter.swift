@@ -44,6 +44,24 @@ struct RemoteRouter {
     }
 
     var isReachable: Bool { path != nil }
+
+    /// A message to it is to be sent, now or later.
+    var hasWish: Bool {
+        linkStateRequest.isWanted || linkStateReply.isWanted || mobileRequest.isWanted || mobileReply.isWanted
+    }
+
+    /// When the next message to it may be sent; nil if none is wanted.
+    func nextDue(spacing: Int64) -> Int64? {
+        var next: Int64?
+        func take(_ due: Int64?) {
+            if let due { next = min(next ?? due, due) }
+        }
+        take(linkStateRequest.dueAt(spacing: spacing))
+        take(linkStateReply.dueAt(spacing: spacing))
+        take(mobileRequest.dueAt(spacing: spacing))
+        take(mobileReply.dueAt(spacing: 5 * spacing))
+        return next
+    }
 }
 
 /// A message to one router that waits for a path, or for a decent distance to the one before.

@@ -35,6 +35,11 @@ package struct RoutingMachine {
     var remotes: [String: RemoteRouter] = [:]
     /// Keys of `remotes` in octet order; walking in this order makes equal inputs give equal outputs.
     var sortedRemotes: [String] = []
+    /// Those of `remotes` that have a wish, in the same order: most events leave nobody with one, and what follows an
+    /// event must not cost a walk over the network.
+    var wishers: [String] = []
+    /// When the first wish of a reachable router is due, nil if none is; a time long ago if it is to be found out.
+    var wishesDueAt: Int64?
     var slots: [Int: ConnectionSlot] = [:]
     var hellos: [String: Int64] = [:]
     var connectionsMade = 0
@@ -150,6 +155,7 @@ package struct RoutingMachine {
         }
         guard learn(origin.id, isNeighbour: false, now: now), acceptInstance(of: origin, isDirect: false, now: now)
         else { return }
+        defer { noteWish(of: origin.id) }
         remotes[origin.id]?.lastHeard = now
         if opcode != "MAR", opcode != "MAU" { noteVersion(of: origin) }
         switch message {

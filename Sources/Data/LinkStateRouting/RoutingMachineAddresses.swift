@@ -147,6 +147,7 @@ extension RoutingMachine {
             remotes[router]?.isTruncated = false
             remotes[router]?.mobileSequence = 0
             remotes[router]?.mobileRequest.wantAfresh()
+            noteWish(of: router)
         }
     }
 }

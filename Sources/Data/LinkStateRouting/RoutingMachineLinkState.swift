@@ -17,6 +17,7 @@ extension RoutingMachine {
         remotes[router] = RemoteRouter(id: router, maskBit: bit)
         sortedRemotes.append(router)
         sortedRemotes.sort(by: precedesInOctetOrder)
+        noteWish(of: router)
         pathsOutdated = true
         return true
     }
@@ -24,6 +25,7 @@ extension RoutingMachine {
     private mutating func forget(_ router: String) {
         guard let gone = remotes.removeValue(forKey: router) else { return }
         sortedRemotes.removeAll { $0 == router }
+        wishers.removeAll { $0 == router }
         remoteAddressCount -= gone.addresses.count
         if gone.isReachable || !gone.addresses.isEmpty { tablesChanged = true }
         pathsOutdated = true
@@ -56,6 +58,7 @@ extension RoutingMachine {
         dropAddresses(of: origin.id)
         remotes[origin.id]?.advertisedMobile = 0
         remotes[origin.id]?.mobileRequest.wantAfresh()
+        noteWish(of: origin.id)
         pathsOutdated = true
         tablesChanged = true
         effects.append(.log(.info, "router \(origin.id) was restarted (instance \(origin.instance))"))
@@ -98,13 +101,15 @@ extension RoutingMachine {
             return reject(.linkStateStoreFull, subject: router, now: now)
         }
         remotes[router]?.linkStateSequence = sequence
-        if remotes[router]?.peers != peers { linkStatesChanged = true }
-        remotes[router]?.peers = peers
+        if remotes[router]?.peers != peers {
+            linkStatesChanged = true
+            pathsOutdated = true
+            remotes[router]?.peers = peers
+        }
         if sequence >= remotes[router]?.advertisedLinkState ?? 0 { remotes[router]?.linkStateRequest.isWanted = false }
         for peer in peers.keys.sorted(by: precedesInOctetOrder) where peer != id {
             guard learn(peer, isNeighbour: false, now: now) else { break }
         }
-        pathsOutdated = true
     }
 
     // MARK: - Tick
@@ -145,6 +150,7 @@ extension RoutingMachine {
         }
         remote.unlistedTicks = isListed || remote.slot != nil || !remote.peers.isEmpty ? 0 : remote.unlistedTicks + 1
         remotes[router] = remote
+        if remote.hasWish { noteWish(of: router) }
         if remote.unreachableTicks >= timers.unreachableHoldoffTicks, !remote.isReachable {
             dropAddresses(of: router)
         }
@@ -164,7 +170,7 @@ extension RoutingMachine {
             computePaths(now: now)
         }
         announceAddresses(now: now)
-        for router in sortedRemotes where remotes[router]?.isReachable == true { sendPending(to: router, now: now) }
+        if let due = wishesDueAt, due <= now { sendDue(now: now) }
         if advertisementWanted {
             advertisementWanted = false
             lastAdvertisement = now
@@ -211,6 +217,7 @@ extension RoutingMachine {
             }
             remote.path = computation.paths[router]
             remotes[router] = remote
+            if remote.hasWish { noteWish(of: router) }
         }
         if changed {
             tablesChanged = true
@@ -218,8 +225,41 @@ extension RoutingMachine {
         }
     }
 
-    private mutating func sendPending(to router: String, now: Int64) {
-        guard var remote = remotes[router] else { return }
+    /// To be called whenever a message to this router may have become wanted, or no longer be.
+    mutating func noteWish(of router: String) {
+        let hasWish = remotes[router]?.hasWish == true
+        guard hasWish || !wishers.isEmpty else { return }
+        var (low, high) = (0, wishers.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if precedesInOctetOrder(wishers[middle], router) { low = middle + 1 } else { high = middle }
+        }
+        let isListed = low < wishers.count && wishers[low] == router
+        if hasWish, !isListed { wishers.insert(router, at: low) }
+        if !hasWish, isListed { wishers.remove(at: low) }
+        if hasWish || isListed { wishesDueAt = longAgo }
+    }
+
+    private mutating func sendDue(now: Int64) {
+        var next: Int64?
+        for router in wishers {
+            guard var remote = remotes[router], remote.isReachable,
+                var due = remote.nextDue(spacing: timers.coalescingMilliseconds)
+            else { continue }
+            if due <= now {
+                sendPending(to: &remote, now: now)
+                remotes[router] = remote
+                guard let left = remote.nextDue(spacing: timers.coalescingMilliseconds) else { continue }
+                due = left
+            }
+            next = min(next ?? due, due)
+        }
+        wishers.removeAll { remotes[$0]?.hasWish != true }
+        wishesDueAt = next
+    }
+
+    private mutating func sendPending(to remote: inout RemoteRouter, now: Int64) {
+        let router = remote.id
         let spacing = timers.coalescingMilliseconds
         if remote.linkStateRequest.takeIfDue(now: now, spacing: spacing) {
             effects.append(.sendToRouter(id: router, .linkStateRequest(id: id, to: router)))
@@ -238,21 +278,18 @@ extension RoutingMachine {
         if remote.mobileReply.takeIfDue(now: now, spacing: 5 * spacing) {
             effects.append(.sendToRouter(id: router, absoluteUpdate(to: router)))
         }
-        remotes[router] = remote
     }
 
     private mutating func scheduleWake(now: Int64) {
         let spacing = timers.coalescingMilliseconds
-        var due: [Int64] = []
-        if pathsOutdated { due.append(lastComputation + computationSpacing) }
-        if pendingIsUrgent { due.append(lastMobileUpdate + spacing) }
-        for remote in remotes.values where remote.isReachable {
-            due += [
-                remote.linkStateRequest.dueAt(spacing: spacing), remote.linkStateReply.dueAt(spacing: spacing),
-                remote.mobileRequest.dueAt(spacing: spacing), remote.mobileReply.dueAt(spacing: 5 * spacing),
-            ].compactMap { $0 }
+        var due: Int64?
+        func take(_ time: Int64?) {
+            if let time { due = min(due ?? time, time) }
         }
-        guard let next = due.min() else { return }
+        if pathsOutdated { take(lastComputation + computationSpacing) }
+        if pendingIsUrgent { take(lastMobileUpdate + spacing) }
+        take(wishesDueAt)
+        guard let next = due else { return }
         if let scheduled = scheduledWake, scheduled <= next, scheduled > now { return }
         scheduledWake = max(next, now + 1)
         effects.append(.wakeAfter(milliseconds: max(1, next - now)))

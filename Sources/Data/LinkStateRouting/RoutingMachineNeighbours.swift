@@ -123,6 +123,7 @@ extension RoutingMachine {
         remotes[peer]?.slot = slot
         remotes[peer]?.confirmedAt = connection.confirmedAt
         remotes[peer]?.linkStateRequest.wantAfresh()
+        noteWish(of: peer)
         if ownPeers[peer] != connection.cost {
             ownPeers[peer] = connection.cost
             ownLinkStateChanged = true

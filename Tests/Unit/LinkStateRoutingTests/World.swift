@@ -30,22 +30,50 @@ struct World {
 
     struct Table {
         var routes: [RouteEntry] = []
-        var slots: [String: Int] = [:]
+        /// Way to each router by its number; -1 where there is none.
+        var slots: [Int] = []
         var neighbourSlots: [Int] = []
         var radius = 0
     }
 
+    /// What a router sends: its octets, and what the codec reads in them, read once however many routers get it.
+    final class Packet {
+        let octets: [UInt8]
+        let opcode: String
+        let decoded: DecodedMessage?
+        let origin: String
+        let isHello: Bool
+        let isFlood: Bool
+        /// The router it is for, nil if it is for all or for the other end of the link.
+        let destination: String?
+
+        init(_ message: RoutingMessage, from id: String) {
+            octets = message.encode(selfID: id)
+            opcode = message.opcode
+            decoded = try? codecMessage(octets)
+            let to = decoded?.to ?? ""
+            origin = String((decoded?.ingress ?? "").dropFirst(2))
+            isHello = to == RoutingMessage.helloAddress
+            isFlood = to.hasPrefix("amqp:/_topo/0/all/") || to.hasPrefix("_topo/0/all/")
+            destination = isHello || isFlood ? nil : String(to.split(separator: "/")[3])
+        }
+    }
+
     /// A message on a link. The trace stands for the annotations, which routers on the way extend.
     struct Message {
-        var octets: [UInt8]
-        var trace: [String]
-        var opcode = ""
+        let packet: Packet
+        var trace: [Int]
     }
 
     /// What crossed links.
     struct Traffic {
         var messages = 0
         var octets = 0
+
+        mutating func add(octets count: Int) {
+            messages += 1
+            octets += count
+        }
     }
 
     enum Happening {
@@ -58,6 +86,7 @@ struct World {
     private(set) var now: Int64 = 0
     private(set) var routers: [Router] = []
     private(set) var links: [Link] = []
+    private var numbers: [String: Int] = [:]
     private(set) var traceHash: UInt64 = 0xCBF2_9CE4_8422_2325
     private(set) var messagesCarried = 0
     /// By opcode, since `resetTraffic`. Octets are those of the messages: frames and transport come on top.
@@ -83,6 +112,7 @@ struct World {
         self.timers = timers
         for index in 0..<routerCount {
             let id = "R\(Character(UnicodeScalar(UInt8(65 + (index * 7) % 26))))\(index)"
+            numbers[id] = index
             routers.append(Router(id: id, machine: RoutingMachine(id: id, instance: 1000, timers: timers)))
             plan(.tick(router: index, instance: 1000), in: Int64(random.below(1000)))
         }
@@ -279,6 +309,10 @@ struct World {
             faults.append("\(now) \(routers[router].id): routes changed without a word after \(event)")
         }
         for effect in effects { perform(effect, router: router) }
+        let machine = routers[router].machine
+        if machine.wishers != machine.sortedRemotes.filter({ machine.remotes[$0]?.hasWish == true }) {
+            faults.append("\(now) \(routers[router].id): a wish was forgotten or kept after \(event)")
+        }
     }
 
     /// What a forwarder works with; link states are published with the next path computation, numbers never matter.
@@ -297,14 +331,11 @@ struct World {
         if watchesAnnouncements { note(effect, id) }
         switch effect {
         case .sendToNeighbour(let slot, let message):
-            let octets = message.encode(selfID: id)
-            send(Message(octets: octets, trace: [id], opcode: message.opcode), from: router, link: slot)
+            send(Message(packet: Packet(message, from: id), trace: [router]), from: router, link: slot)
         case .sendToRouter(let destination, let message):
-            let octets = message.encode(selfID: id)
-            forward(Message(octets: octets, trace: [id], opcode: message.opcode), from: router, to: destination)
+            forward(Message(packet: Packet(message, from: id), trace: [router]), from: router, to: destination)
         case .flood(let message):
-            let copy = Message(octets: message.encode(selfID: id), trace: [], opcode: message.opcode)
-            spread(copy, from: router, origin: id, isMobile: message.opcode == "MAU")
+            spread(Message(packet: Packet(message, from: id), trace: []), from: router, origin: id)
         case .wakeAfter(let milliseconds):
             if milliseconds < 1 { faults.append("\(now) \(id): wake after \(milliseconds) ms") }
             plan(.wake(router: router, instance: routers[router].instance), in: milliseconds)
@@ -322,7 +353,10 @@ struct World {
         var table = Table(
             routes: nodes.filter(\.isReachable), neighbourSlots: nodes.compactMap(\.neighbourSlot),
             radius: machine.radius)
-        for route in table.routes { table.slots[route.id] = route.slot }
+        table.slots = Array(repeating: -1, count: routers.count)
+        for route in table.routes {
+            if let number = numbers[route.id] { table.slots[number] = route.slot ?? -1 }
+        }
         return table
     }
 
@@ -340,8 +374,7 @@ struct World {
 
     private mutating func carry(_ message: Message, link: Int, direction: Int) {
         messagesCarried += 1
-        traffic[message.opcode, default: Traffic()].messages += 1
-        traffic[message.opcode, default: Traffic()].octets += message.octets.count
+        traffic[message.packet.opcode, default: Traffic()].add(octets: message.packet.octets.count)
         let delay = Int64.random(in: links[link].delay, using: &random)
         let time = max(now + delay, links[link].lastArrival[direction])
         links[link].lastArrival[direction] = time
@@ -350,50 +383,52 @@ struct World {
     }
 
     private mutating func forward(_ message: Message, from router: Int, to destination: String) {
-        guard let slot = routers[router].table.slots[destination] else { return }
-        send(message, from: router, link: slot)
+        guard let number = numbers[destination], routers[router].table.slots.indices.contains(number),
+            routers[router].table.slots[number] >= 0
+        else { return }
+        send(message, from: router, link: routers[router].table.slots[number])
     }
 
     /// Flood: every confirmed neighbour that is not in the trace. Multicast-once: one copy per next hop of the
     /// destinations for which the origin is valid.
-    private mutating func spread(_ message: Message, from router: Int, origin: String, isMobile: Bool) {
-        let id = routers[router].id
+    private mutating func spread(_ message: Message, from router: Int, origin: String) {
         let table = routers[router].table
-        var chosen: Set<Int> = []
-        if isMobile {
-            for route in table.routes where origin == id || route.validOrigins.contains(origin) {
-                if let slot = route.slot { chosen.insert(slot) }
+        var chosen: [Int] = []
+        if message.packet.opcode == "MAU" {
+            let isOwn = origin == routers[router].id
+            for route in table.routes {
+                guard let slot = route.slot, !chosen.contains(slot) else { continue }
+                if isOwn || route.validOrigins.contains(origin) { chosen.append(slot) }
             }
         } else {
-            chosen = Set(table.neighbourSlots)
+            chosen = table.neighbourSlots
         }
-        let excluded = Set(message.trace.compactMap { hop in table.slots[hop] })
+        let excluded = message.trace.map { table.slots.indices.contains($0) ? table.slots[$0] : -1 }
         var next = message
-        next.trace.append(id)
-        for slot in chosen.subtracting(excluded).sorted() { send(next, from: router, link: slot) }
+        next.trace.append(router)
+        for slot in chosen.sorted() where !excluded.contains(slot) { send(next, from: router, link: slot) }
     }
 
     private mutating func arrive(_ message: Message, at router: Int, link: Int) {
-        guard let decoded = try? codecMessage(message.octets) else {
+        let packet = message.packet
+        guard let decoded = packet.decoded else {
             faults.append("\(now): undecodable message")
             return
         }
         let id = routers[router].id
         let event = RoutingEvent.messageReceived(
             slot: link, opcode: decoded.opcode, body: decoded.body, ingress: decoded.ingress)
-        let origin = String(decoded.ingress.dropFirst(2))
-        if decoded.to == RoutingMessage.helloAddress {
+        if packet.isHello {
             feed(router, event)
-        } else if decoded.to.hasPrefix("amqp:/_topo/0/all/") || decoded.to.hasPrefix("_topo/0/all/") {
-            guard message.trace.count <= routers[router].table.radius + 1, origin != id else { return }
-            spread(message, from: router, origin: origin, isMobile: decoded.opcode == "MAU")
+        } else if packet.isFlood {
+            guard message.trace.count <= routers[router].table.radius + 1, packet.origin != id else { return }
+            spread(message, from: router, origin: packet.origin)
             feed(router, event)
-        } else {
-            let destination = String(decoded.to.split(separator: "/")[3])
+        } else if let destination = packet.destination {
             guard destination != id else { return feed(router, event) }
-            guard !message.trace.contains(id), message.trace.count < 64 else { return }
+            guard !message.trace.contains(router), message.trace.count < 64 else { return }
             var next = message
-            next.trace.append(id)
+            next.trace.append(router)
             forward(next, from: router, to: destination)
         }
     }
