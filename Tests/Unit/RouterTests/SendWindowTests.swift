@@ -50,6 +50,49 @@ import Testing
         #expect(window.size == 1_042_432)
     }
 
+    /// A path that carries `rate` octets a millisecond and tells `trip` milliseconds later of every 256 KiB written at
+    /// its far end. Returns the octets acknowledged in so many milliseconds, and the window's size at the end.
+    private func path(rate: UInt64, trip: Int64, milliseconds: Int64, _ window: inout SendWindow) -> UInt64 {
+        var arriving: [(time: Int64, offset: UInt64)] = []
+        var carried: UInt64 = 0
+        var reported: UInt64 = 0
+        for now in 1...milliseconds {
+            while let first = arriving.first, first.time <= now {
+                arriving.removeFirst()
+                _ = window.acknowledge(first.offset, now: now)
+            }
+            while window.room > 0 { window.send(min(window.room, 131_072), now: now) }
+            carried = min(window.sent, carried + rate)
+            if carried - reported >= 262_144 {
+                reported = carried
+                arriving.append((now + trip, carried))
+            }
+        }
+        return window.acknowledged
+    }
+
+    @Test func aLongPathIsFilledWithinAFewRoundTrips() {
+        var window = SendWindow()
+        window.farEndTakes(SendWindow.largest)
+        // 1 Gbit/s at 50 ms carries 250 MB in two seconds less what cannot have been acknowledged yet.
+        let carried = path(rate: 125_000, trip: 50, milliseconds: 2000, &window)
+        #expect(carried > 228_000_000)
+        // Twice what the path holds, and what one report covers.
+        #expect((2 * 6_250_000...2 * 6_900_000).contains(window.size))
+    }
+
+    @Test func aBusyShortPathMayLookLongAndDoesNotMakeItGrowFar() {
+        var window = SendWindow()
+        window.farEndTakes(SendWindow.largest)
+        _ = path(rate: 500_000, trip: 3, milliseconds: 500, &window)
+        #expect(window.size <= 4 * SendWindow.usual)
+        // One short trip tells the truth, and the window goes back.
+        _ = window.acknowledge(window.sent, now: 501)
+        window.send(window.room, now: 502)
+        _ = window.acknowledge(window.sent, now: 503)
+        #expect(window.size == SendWindow.usual)
+    }
+
     @Test func aFarEndThatTakesLittleGetsLittle() {
         var window = SendWindow()
         window.farEndTakes(16_384)

@@ -1,9 +1,10 @@
 /// How many octets of one stream may be on their way, read from its socket and not yet written at the far end.
 ///
 /// Towards skupper-router it is what that allows. A far end that is this router says in the stream's head how much it
-/// takes at most; the window then follows rate × shortest round trip, doubling in each round trip in which it was what
-/// held the stream back. A slow reader does not make it grow: its rate is low, and its round trips are long because of
-/// what waits, not because of the path.
+/// takes at most; the window then follows rate × shortest round trip. At first every acknowledged octet makes it an
+/// octet larger, so it doubles in each round trip, until the rate no longer grows with it; from then on it is twice
+/// what the path holds at the rate of the latest round trip. A slow reader does not make it grow: its rate is low, and
+/// its round trips are long because of what waits, not because of the path.
 struct SendWindow {
     /// What skupper-router allows, octets: 2 × 521,216.
     static let usual: UInt64 = 1_042_432
@@ -17,12 +18,19 @@ struct SendWindow {
     private var maximum = SendWindow.usual
     private(set) var sent: UInt64 = 0
     private(set) var acknowledged: UInt64 = 0
-    /// The octet whose acknowledgement is being timed; 0 = none.
+    /// The octet whose acknowledgement ends the round trip being timed; 0 = none.
     private var probe: UInt64 = 0
     private var probeSentAt: Int64 = 0
     private var acknowledgedAtProbe: UInt64 = 0
+    /// The window was what held the stream back, in the round trip being timed and in the one before.
     private var wasFull = false
+    private var wasFullBefore = false
     private var shortestTrip: Int64 = .max
+    private var lastTrip: Int64 = 0
+    private var isStarting = true
+    /// What the path held at the best rate so far, and the size that this round trip may lead to, while starting.
+    private var bestHeld: UInt64 = 0
+    private var sizeMaximum = 2 * SendWindow.usual
 
     /// Octets that may still be sent.
     var room: Int {
@@ -51,23 +59,38 @@ struct SendWindow {
     /// The far end has written all octets before `offset`. False when that is no news.
     mutating func acknowledge(_ offset: UInt64, now: Int64) -> Bool {
         guard offset > acknowledged, offset <= sent else { return false }
+        let news = offset - acknowledged
         acknowledged = offset
-        if probe != 0, offset >= probe { grow(now: now) }
+        if maximum <= SendWindow.usual { return true }
+        if probe != 0, offset >= probe { roundTripEnded(now: now) }
+        if isStarting, wasFull || wasFullBefore, SendWindow.longPath...Int64.max - 1 ~= shortestTrip {
+            let trip = probe == 0 ? lastTrip : now - probeSentAt
+            if trip <= 2 * shortestTrip { size = min(max(size, min(size + news, sizeMaximum)), maximum) }
+        }
         return true
     }
 
     /// The far end wants no more octets.
     mutating func acknowledgeAll() { acknowledged = sent }
 
-    private mutating func grow(now: Int64) {
-        let trip = max(1, now - probeSentAt)
-        shortestTrip = min(shortestTrip, trip)
-        if wasFull, shortestTrip >= SendWindow.longPath {
-            // What the path holds at the rate seen, twice: the rate can only double while the window allows it.
-            let delivered = acknowledged - acknowledgedAtProbe
-            size = min(maximum, max(size, 2 * delivered * UInt64(shortestTrip) / UInt64(trip)))
+    private mutating func roundTripEnded(now: Int64) {
+        lastTrip = max(1, now - probeSentAt)
+        shortestTrip = min(shortestTrip, lastTrip)
+        let held = (acknowledged - acknowledgedAtProbe) * UInt64(shortestTrip) / UInt64(lastTrip)
+        if wasFull {
+            if shortestTrip < SendWindow.longPath || bestHeld > 0 && held < bestHeld + bestHeld / 4 {
+                isStarting = false
+            }
+            if !isStarting {
+                // The rate can only double while the window allows it.
+                let wanted = shortestTrip < SendWindow.longPath ? 0 : 2 * held
+                size = min(maximum, max(SendWindow.usual, wanted))
+            }
         }
-        probe = 0
+        bestHeld = max(bestHeld, held)
+        sizeMaximum = 2 * size
+        wasFullBefore = wasFull
         wasFull = false
+        probe = 0
     }
 }
