@@ -12,8 +12,8 @@ extension AMQPConnection {
     /// A TLS record's worth of small frames.
     private static let gatherLimit = 16384
     /// Encrypted octets that are written at once instead of at the end of the loop turn, so that they are still in
-    /// cache.
-    private static let writeThrough = 128 * 1024
+    /// cache: no more than a full read of a stream, or two of those that many streams get, make.
+    private static let writeThrough = Worker.readCapacity
 
     var queuedOctets: Int { (tls?.output.count ?? 0) + plainOutput.count }
     var isCongested: Bool { queuedOctets > AMQPConnection.congestedAbove }
@@ -89,7 +89,7 @@ extension AMQPConnection {
         sealGathered()
         seal(bytes, count)
         markDirty()
-        if queuedOctets >= AMQPConnection.writeThrough { writeSocket() }
+        if queuedOctets >= AMQPConnection.writeThrough, !isSocketFull { writeSocket() }
     }
 
     private func sealGathered() {
@@ -120,15 +120,17 @@ extension AMQPConnection {
         isDirty = false
         guard phase != .closed else { return }
         sealGathered()
-        if queuedOctets > 0 { writeSocket() }
+        if queuedOctets > 0, !isSocketFull { writeSocket() }
     }
 
     /// Writes as much as the kernel takes; asks for writability when it does not take all.
     func writeSocket() {
         guard let descriptor = poll?.descriptor else { return }
+        isSocketFull = false
         let queued = queuedOctets
         while queuedOctets > 0 {
-            let written = gatherWrite(descriptor)
+            var offered = 0
+            let written = gatherWrite(descriptor, &offered)
             if written > 0 {
                 lastSent = worker.now
                 if tls != nil {
@@ -136,26 +138,32 @@ extension AMQPConnection {
                 } else {
                     plainOutput.drop(written, pool: worker.pool)
                 }
-                continue
+                if written == offered { continue }
+                isSocketFull = true
+                break
             }
             if written < 0, errno == EINTR { continue }
             if written < 0, errno != EAGAIN {
                 return worker.closeSoon(self, reason: "write: \(Sockets.text(errno))")
             }
+            isSocketFull = true
             break
         }
         poll?.watch(read: !isReadingPaused, write: queuedOctets > 0)
         if queued > 0, queuedOctets < AMQPConnection.relievedBelow, !blocked.isEmpty { worker.resumeSoon(self) }
     }
 
-    private func gatherWrite(_ descriptor: Int32) -> Int {
+    private func gatherWrite(_ descriptor: Int32, _ offered: inout Int) -> Int {
         withUnsafeTemporaryAllocation(of: iovec.self, capacity: 32) { vectors in
             var used = 0
+            var total = 0
             let add = { (pointer: UnsafeMutableRawPointer, count: Int) in
                 vectors[used] = iovec(iov_base: pointer, iov_len: count)
                 used += 1
+                total += count
             }
             if tls != nil { tls!.output.forEachRun(limit: 32, add) } else { plainOutput.forEachRun(limit: 32, add) }
+            offered = total
             return writev(descriptor, vectors.baseAddress, Int32(used))
         }
     }

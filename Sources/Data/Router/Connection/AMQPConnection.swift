@@ -46,6 +46,9 @@ final class AMQPConnection: EventTarget {
     var isDirty = false
     /// Frames wait in ``gather`` for others; see ``sendAccepted(channel:first:)``.
     var isFlushDue = false
+    /// The kernel took no more when it was last asked. epoll tells when it does; asking again for each frame would cost
+    /// a system call each time.
+    var isSocketFull = false
     var lastSent: Int64 = 0
     var octetsOut = 0
     /// Deliveries that hold octets or a paused producer because the socket or a session window was full.

@@ -34,9 +34,16 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         var links = 0
     }
 
-    static let cipherCapacity = 128 * 1024
-    static let plainCapacity = 256 * 1024
-    static let readCapacity = 128 * 1024
+    static let cipherCapacity = 256 * 1024
+    static let plainCapacity = cipherCapacity + 32 * 1024
+    /// What is read of a service's socket at once while few streams are open. Its frames of the usual size are as many
+    /// TLS records, the last nearly as full as the others, and eight of them fit into two segments of 64 KB.
+    /// With 128 KB there was a ninth frame of 300 octets: a record, and a segment that woke the far end, for nothing.
+    static let readCapacity = 16 * framePayload
+    /// The same while many are, so that each has its turn soon.
+    private static let sharedReadCapacity = 8 * framePayload
+    private static let framePayload = 16_300
+    private static let manyStreams = 16
     private static let headroom = 64
 
     let index: Int
@@ -126,6 +133,9 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         nextLink = UInt64(index) << 48
         super.init(name: "loop \(index)")
     }
+
+    /// Octets that a stream may read in its turn.
+    var readQuantum: Int { openStreams < Worker.manyStreams ? Worker.readCapacity : Worker.sharedReadCapacity }
 
     /// Told once, before the loop starts, who the other loops are.
     func join(_ all: [Worker]) { peers = all }

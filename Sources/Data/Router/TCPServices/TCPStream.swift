@@ -187,7 +187,7 @@ final class TCPStream: DeliveryEnd {
         if isReplyDue { openReply() }
         if tls != nil { return readTLS() }
         guard let descriptor = poll?.descriptor, let out, !isOutFinished else { return updateWatch() }
-        let room = min(readRoom, Worker.readCapacity)
+        let room = min(readRoom, worker.readQuantum)
         guard room > 0 else { return updateWatch() }
         // What is read while the link is full would be copied twice, into a queue and out of it.
         guard out.isReady else {
