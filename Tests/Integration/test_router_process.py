@@ -191,6 +191,16 @@ class Serving(RouterCase):
         if not SANITIZED:
             self.assertLess(router.process.resident_kilobytes(), 25_000)
 
+    def test_what_has_no_effect_is_said(self):
+        router = self.router("alone")
+        router.add("policy", enableVhostPolicy=True)
+        router.add("vhost", hostname="$default", allowUnknownUser=False)
+        router.add("autoLink", address="queue", direction="in")
+        router.start()
+        log = router.process.log()
+        for words in ("enableVhostPolicy has no effect", "vhost 'vhost/$default' has no effect", "autoLink '"):
+            self.assertIn(words, log)
+
     def test_conf_format(self):
         router = self.router("alone")
         path = router.folder / "skrouterd.conf"

@@ -38,6 +38,13 @@ extension Schema {
             if entity[string: "address"] == nil, entity[string: "externalAddress"] == nil {
                 throw .missingAttribute(type: entity.type, name: "address")
             }
+        case "sslProfile":
+            let ordinal = entity.integer("ordinal") ?? 0
+            if let oldest = entity.integer("oldestValidOrdinal"), oldest > ordinal {
+                throw conflict(
+                    "ordinal \(ordinal) is older than oldestValidOrdinal \(oldest)",
+                    "ordinal must be >= oldestValidOrdinal: raise the one or lower the other")
+            }
         default:
             break
         }

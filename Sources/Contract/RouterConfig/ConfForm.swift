@@ -92,13 +92,38 @@ struct ConfForm {
         pending = map
         guard map.depth <= 0 else { return }
         let body = map.lines.map(\.text).joined(separator: "\n")
-        let json = "{" + (body.last == "," ? String(body.dropLast()) : body)
+        let json = "{" + ConfForm.withoutLastCommas(body)
         if map.depth == 0, case .map(let values)? = try? JSONForm.value(json) {
             pending = nil
             try set(map.name, .map(values))
         } else {
             try replayPending()
         }
+    }
+
+    /// `body` without the commas behind the last member of a map, which JSON has not and files have.
+    private static func withoutLastCommas(_ body: String) -> String {
+        var result = ""
+        var isQuoted = false
+        var previous: Character = " "
+        // A comma and the white space after it, until it is known what follows.
+        var held = ""
+        for character in body {
+            if !isQuoted, character == "}" {
+                held = ""
+            } else if !held.isEmpty, !character.isWhitespace {
+                result += held
+                held = ""
+            }
+            if character == "\"", previous != "\\" { isQuoted.toggle() }
+            if !isQuoted, character == "," || !held.isEmpty {
+                held.append(character)
+            } else {
+                result.append(character)
+            }
+            previous = character
+        }
+        return result
     }
 
     /// Takes the lines of a map that is not JSON in the manner of an entity's lines.

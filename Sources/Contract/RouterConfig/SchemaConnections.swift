@@ -63,10 +63,10 @@ extension Schema {
         .string("saslMechanisms", "SASL mechanisms allowed, separated by spaces; EXTERNAL asks for a certificate."),
         .integer("maxFrameSize", default: 16_384, in: frameSizes, "Greatest AMQP frame accepted, in octets."),
         .integer(
-            "maxSessions", default: 32_768, in: 0...Int64.max,
-            "Sessions allowed at a time; 0, like more than 32768, stands for 32768."),
+            "maxSessions", default: 32_768, in: 0...32_768, "Sessions allowed at a time; 0 stands for 32768."),
         .integer(
-            "maxSessionFrames", in: 1...2_147_483_647, "Session window in frames; derived from memory if not given."),
+            "maxSessionFrames", in: 0...2_147_483_647,
+            "Session window in frames, at least 2; derived from memory if 0 or not given."),
         .integer(
             "idleTimeoutSeconds", default: 16, in: 0...86_400,
             "Silence after which the connection is closed; 0 for never."),

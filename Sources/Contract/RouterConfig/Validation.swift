@@ -180,12 +180,18 @@ extension Schema {
             return isRouterID(Substitution.withoutVariables(text)) ? nil : routerIDExpectation
         case ("router", "dataConnectionCount", .string(let text)):
             return text == "auto" || (UInt16(text) ?? .max) <= 1024 ? nil : "auto, or a number from 0 to 1024"
+        case (_, "maxSessionFrames", .integer(1)):
+            return "2 or more frames, or 0 for the default"
         case ("log", "enable", .string(let text)):
             let words = (logLevels + ["none"]).joined(separator: ", ")
             return enabledLogLevels(text) != nil ? nil : "levels such as info+ or debug,error (\(words))"
         case (_, "openProperties", .map(let properties)):
             let reserved = properties.keys.filter {
                 $0.hasPrefix("qd.") || $0.hasPrefix("x-opt-qd.") || ownProperties.contains($0)
+            }
+            // They are symbols on the wire.
+            if let odd = properties.keys.sorted().first(where: { !$0.utf8.allSatisfy { $0 < 0x80 } }) {
+                return "names in ASCII: \(odd) is none"
             }
             let words = "names of your own: \(reserved.sorted().joined(separator: ", ")) belong to routers, as does "
             return reserved.isEmpty ? nil : words + "what begins with qd. or x-opt-qd."

@@ -123,11 +123,26 @@ import Testing
                       2]}, "m": true }
                 port: 0
             }
+            connector {
+                port: 1
+                openProperties: {
+                        "fraction": 0.0001,
+                        "map": {"deep": -3.5, "list": [1, "a,}", 0.02, null], },
+                        "text": ", }",
+                    }
+            }
             """
         let configuration = try RouterConfiguration.parse(conf: conf)
         let listener = try #require(configuration.entities(ofType: "listener").first)
         #expect(listener["openProperties"] == .map(["k": .map(["l": .list([1, 2])]), "m": true]))
         #expect(listener.port() == 0)
+        let connector = try #require(configuration.entities(ofType: "connector").first)
+        #expect(
+            connector["openProperties"]
+                == .map([
+                    "fraction": .real(0.0001), "text": ", }",
+                    "map": .map(["deep": .real(-3.5), "list": .list([1, "a,}", .real(0.02), .null])]),
+                ]))
         let groups = configuration.entities(ofType: "vhost").first?["groups"]
         guard case .map(let members)? = groups, case .map(let admin)? = members["$admin"] else {
             Issue.record("groups are \(String(describing: groups))")

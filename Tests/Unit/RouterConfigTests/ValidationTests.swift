@@ -47,6 +47,7 @@ import Testing
         ("connector", "cost", "x"),
         ("listener", "maxFrameSize", "511"), ("listener", "maxFrameSize", "2147483648"), ("listener", "role", "Normal"),
         ("listener", "http", "maybe"), ("listener", "stripAnnotations", "none"), ("listener", "maxSessions", "-1"),
+        ("listener", "maxSessions", "32769"), ("connector", "maxSessionFrames", "1"),
         ("router", "id", ""), ("router", "id", "a b"), ("router", "id", "a|b"), ("router", "id", "a$b"),
         ("router", "id", "a\u{7}"), ("router", "mode", "hub"), ("router", "dataConnectionCount", "many"),
         ("router", "workerThreads", "0"), ("router", "helloIntervalSeconds", "99999999999999999999"),
@@ -76,6 +77,8 @@ import Testing
     @Test func wrongKindsAreRefused() {
         #expect(Self.failure("listener", ["host": .map([:])]) != nil)
         #expect(Self.failure("listener", ["openProperties": "x"]) != nil)
+        #expect(Self.failure("listener", ["openProperties": .map(["größe": 1])]) != nil)
+        #expect(Self.failure("listener", ["openProperties": .map(["size": "größe"])]) == nil)
         #expect(Self.failure("listener", ["cost": .boolean(true)]) != nil)
         #expect(Self.failure("listener", ["http": .integer(2)]) != nil)
         #expect(Self.failure("listener", ["role": .integer(1)]) != nil)
@@ -146,6 +149,8 @@ import Testing
         #expect(Self.failure("listener", ["openProperties": .map(["a": "b"]), "role": "edge"]) != nil)
         #expect(Self.failure("listener", ["requireSsl": "yes"]) != nil)
         #expect(Self.failure("sslProfile", ["name": "p", "certFile": "c"]) != nil)
+        #expect(Self.failure("sslProfile", ["name": "p", "ordinal": 1, "oldestValidOrdinal": 2]) != nil)
+        #expect(Self.failure("sslProfile", ["name": "p", "ordinal": 2, "oldestValidOrdinal": 2]) == nil)
     }
 
     /// router-protocol.md §1.5

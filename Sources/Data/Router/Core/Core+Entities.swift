@@ -58,8 +58,26 @@ extension Core {
         case "router":
             break
         default:
+            warnOfNoEffect(entity)
             otherEntities.append(entity)
         }
+    }
+
+    /// What this router keeps and reports but does not act on is said plainly: it may be meant to protect something.
+    private func warnOfNoEffect(_ entity: Entity) {
+        let text: String
+        switch entity.type {
+        case "policy" where entity.boolean("enableVhostPolicy") == true:
+            text = "enableVhostPolicy has no effect: this router does not enforce vhost rules; every client that a "
+                + "listener lets in may use every address. Guard the listeners by host, TLS and SASL instead"
+        case "vhost", "vhostUserGroupSettings":
+            text = "\(entity.type) '\(entity.name)' has no effect: this router does not enforce vhost rules"
+        case "router.config.autoLink":
+            text = "autoLink '\(entity.name)' has no effect: this router opens no links towards containers"
+        default:
+            return
+        }
+        Log.write(.policy, .warning, text)
     }
 
     /// Every configured entity, for queries and duplicate checks.
@@ -213,8 +231,9 @@ extension Core {
         let frame = min(max(512, entity.integer("maxFrameSize") ?? 16384), ConnectionSettings.largestFrame)
         let windowOctets = role == .normal ? 8 << 20 : ConnectionSettings.windowMaximum
         let windowFrames = max(2, windowOctets / frame)
+        let wantedFrames = entity.integer("maxSessionFrames") ?? 0
         let sessionFrames = min(
-            max(2, entity.integer("maxSessionFrames") ?? windowFrames), ConnectionSettings.windowMaximum / frame)
+            max(2, wantedFrames > 0 ? wantedFrames : windowFrames), ConnectionSettings.windowMaximum / frame)
         let mechanisms = (entity[string: "saslMechanisms"] ?? "").split(separator: " ").map(String.init)
         let handshake = entity.integer("initialHandshakeTimeoutSeconds") ?? 0
         let strip = entity[string: "stripAnnotations"] ?? "both"
