@@ -4,7 +4,7 @@ import struct
 import unittest
 
 from amqp_wire import (ATTACH, BEGIN, DETACH, DISPOSITION, FLOW, TRANSFER, Described, Peer, PeerClosed, Symbol,
-                       UByte, UInt, ULong, encode)
+                       UByte, UInt, ULong, encode, frame, performative)
 from harness import RouterCase, connect
 
 WINDOW = UInt(1 << 20)
@@ -65,6 +65,27 @@ class Links(RouterCase):
         self.settle(consumer)
         consumer.socket.close()
         self.assert_alive()
+
+    def test_message_released_before_its_end_has_one_outcome(self):
+        producer = self.producer(address=None)
+        head = encode(Described(ULong(0x73), [None, None, "nobody"])) + encode(Described(ULong(0x75), b"x" * 1000))
+        for number in range(3):
+            # In one write, so that the end is there when the first part is found to have no receiver.
+            both = [frame(performative(TRANSFER, UInt(0), UInt(number), b"t", UInt(0), False, more) + payload)
+                    for more, payload in ((True, head), (False, encode(Described(ULong(0x75), b"y"))))]
+            producer.socket.sendall(b"".join(both))
+            _, fields, _ = producer.next_of(DISPOSITION)
+            self.assertEqual((fields[1], fields[3], fields[4].descriptor), (number, True, 0x26))
+
+    def test_sender_that_pauses_hears_that_its_message_is_released(self):
+        producer = self.producer(address=None)
+        head = encode(Described(ULong(0x73), [None, None, "nobody"])) + encode(Described(ULong(0x75), b"x" * 1000))
+        self.transfer(producer, 0, more=True, payload=head)
+        _, fields, _ = producer.next_of(DISPOSITION)
+        self.assertEqual((bool(fields[3]), fields[4].descriptor), (False, 0x26))
+        self.transfer(producer, 0, payload=encode(Described(ULong(0x75), b"y")))
+        _, fields, _ = producer.next_of(DISPOSITION)
+        self.assertEqual((fields[3], fields[4].descriptor), (True, 0x26))
 
     def test_delivery_id_used_twice_ends_the_session(self):
         consumer, producer = self.consumer(), self.producer()

@@ -238,10 +238,60 @@ class Outcomes(MessagingCase):
                 self.assertEqual(delivery.remote_state, Delivery.REJECTED)
                 condition = delivery.remote.condition
                 self.assertEqual((condition.name, condition.description), ("test:broken", "bad message"))
+                self.assertEqual(condition.info, {symbol("n"): 7})
                 delivery = self.outcome(here, there, modified)
                 self.assertEqual(delivery.remote_state, Delivery.MODIFIED)
                 self.assertTrue(delivery.remote.failed)
                 self.assertTrue(delivery.remote.undeliverable)
+                self.assertEqual(delivery.remote.annotations, {symbol("why"): "test"})
+
+    def test_states_of_other_specifications(self):
+        """A state that the sender gives with the message, and one that the receiver answers before the end."""
+        for here, there in self.ROUTES:
+            for size in (10, 1_000_000):
+                with self.subTest(sender=here, receiver=there, size=size):
+                    address = f"spread/state/{here}/{there}/{size}"
+                    receiver = self.receiver(there, address, credit=10)
+                    sender = self.sender(here, address).link
+                    self.until("credit", lambda: sender.credit > 0)
+                    sent = sender.delivery("one")
+                    sent.local.data = [1, 2, 3]
+                    sent.update(666)
+                    sender.stream(Message(body="x" * size).encode())
+                    sender.advance()
+                    _, received = self.next(receiver)
+                    self.assertEqual((received.remote_state, received.remote.data), (666, [1, 2, 3]))
+                    received.local.data = [4]
+                    received.update(777)
+                    self.until("the answer", lambda: sent.remote_state == 777)
+                    self.assertEqual((sent.remote.data, sent.settled), ([4], False))
+                    sent.settle()
+                    self.until("the settlement", lambda: received.settled)
+
+    def test_router_counts_each_delivery_once(self):
+        def rejections():
+            connection = self.connect("one")
+            agent = SyncRequestResponse(connection, "$management")
+            reply = agent.call(Message(properties={"operation": "QUERY",
+                                                   "entityType": "io.skupper.router.routerMetrics"},
+                                       body={"attributeNames": ["rejectedDeliveries"]}))
+            self.leave(connection)
+            return reply.body["results"][0][0]
+
+        def reject(delivery):
+            delivery.update(Delivery.REJECTED)
+            delivery.settle()
+        before = rejections()
+        for here, there in (("one", "one"), ("one", "three")):
+            self.outcome(here, there, reject)
+        self.assertEqual(rejections() - before, 2)
+
+    def test_very_long_address(self):
+        address = "spread/" + "A" * 2000
+        receiver = self.receiver("three", address)
+        sender = self.sender("one", address)
+        self.post(sender, Message(body="x"))
+        self.assertEqual(self.take(receiver, 1), ["x"])
 
     def test_state_before_settlement(self):
         """The receiver tells its state, the sender settles, the receiver sees that."""
@@ -353,6 +403,18 @@ class Multicast(MessagingCase):
         self.leave(receivers[2].connection)
         self.assertEqual(self.take(receivers[0], 1) + self.take(receivers[1], 1), ["x", "x"])
         self.assertEqual(self.state(delivery), Delivery.ACCEPTED)
+
+    def test_copies_that_share_a_session(self):
+        """Proton ends a connection on which delivery-ids do not follow each other."""
+        connection = self.connect("three")
+        receivers = [connection.create_receiver("multi/session", credit=20, name=f"session-{number}")
+                     for number in range(4)]
+        self.await_receivers("one", "multi/session", 1)
+        sender = self.sender("one", "multi/session", options=AtMostOnce())
+        for number in range(200):
+            self.post(sender, Message(body=[number, "x" * RANDOM.choice((1, 3000, 20_000))]))
+        for receiver in receivers:
+            self.assertEqual([number for number, _ in self.take(receiver, 200)], list(range(200)))
 
     def test_large(self):
         receivers = [self.receiver(router, "multi/large", credit=5) for router in ("one", "two", "three", "edge")]

@@ -153,6 +153,14 @@ package struct FieldReader {
         return entries
     }
 
+    /// A map as it is encoded, for passing on; empty if there is none. It is read, so that no rubbish is passed on.
+    mutating func encodedMap(_ name: StaticString) throws(DecodeError) -> [UInt8] {
+        if try !next() { return [] }
+        let start = reader.cursor
+        guard case .map = try AMQPValue.decode(from: &reader) else { throw .badType("\(name)") }
+        return Array(UnsafeRawBufferPointer(start: start, count: reader.cursor - start))
+    }
+
     /// Any value.
     package mutating func value(_ name: StaticString) throws(DecodeError) -> AMQPValue? {
         if try !next() { return nil }

@@ -218,17 +218,19 @@ package struct MessageHeadScanner: Equatable, Sendable {
 
     /// Scans all octets so far, which begin with those of the call before.
     ///
-    /// - Parameter complete: no more octets will come; an end inside the head is then an error, an end behind it the
-    ///   end of a message without body.
+    /// - Parameters:
+    ///   - complete: no more octets will come; an end inside the head is then an error, an end behind it the end of a
+    ///     message without body.
+    ///   - isStream: its sender may pause anywhere, so that what has arrived goes on when the properties are whole.
     package mutating func scan(
-        _ buffer: UnsafeRawBufferPointer, complete: Bool
+        _ buffer: UnsafeRawBufferPointer, complete: Bool, isStream: Bool = false
     ) throws(DecodeError) -> MessageHead.ScanResult {
         var reader = ByteReader(buffer)
         do throws(DecodeError) {
             try reader.skip(head.bodyOffset)
             while true {
                 head.bodyOffset = reader.offset
-                if reader.remaining == 0 { return complete ? .head(head) : .needMore }
+                if reader.remaining == 0 { return complete || isStream && last >= 0x73 ? .head(head) : .needMore }
                 guard try reader.u8() == 0x00 else { throw DecodeError.badType("message section") }
                 let descriptor = try ByteReader.descriptor(&reader)
                 if descriptor != RouterAnnotations.descriptor, descriptor <= last {

@@ -7,24 +7,31 @@ package struct AMQPError: Equatable, Sendable {
     package var condition: String
     /// Text for people.
     package var description: String?
+    /// Further facts: an encoded map, passed through as it is; empty = none.
+    package var info: [UInt8] = []
 
     /// All fields as given; what is not named has the default of the specification.
-    package init(condition: String, description: String?) {
+    package init(condition: String, description: String?, info: [UInt8] = []) {
         self.condition = condition
         self.description = description
+        self.info = info
     }
 
     var field: AMQPField {
         var encoder = AMQPEncoder()
         encoder.described(0x1d)
-        encoder.fields([.symbol(condition), .optional(description) { .string($0) }])
+        encoder.fields([
+            .symbol(condition), .optional(description) { .string($0) }, info.isEmpty ? .null : .raw(info),
+        ])
         return .raw(encoder.bytes)
     }
 
     static func decode(_ reader: inout ByteReader) throws(DecodeError) -> AMQPError {
         var fields = try FieldReader(&reader)
         guard let condition = try fields.text("error condition") else { throw .missingField("error condition") }
-        return AMQPError(condition: condition, description: try fields.text("error description"))
+        return AMQPError(
+            condition: condition, description: try fields.text("error description"),
+            info: try fields.encodedMap("error info"))
     }
 }
 
@@ -33,7 +40,8 @@ package enum DeliveryState: Equatable, Sendable {
     case accepted
     case rejected(AMQPError?)
     case released
-    case modified(failed: Bool, undeliverableHere: Bool)
+    /// `annotations`: an encoded map for the message, passed through as it is; empty = none.
+    case modified(failed: Bool, undeliverableHere: Bool, annotations: [UInt8] = [])
     case received(section: UInt32, offset: UInt64)
     /// A state of another specification, passed through as it is.
     case other(AMQPValue)
@@ -46,7 +54,8 @@ package enum DeliveryState: Equatable, Sendable {
         }
     }
 
-    var field: AMQPField {
+    /// The state with its descriptor, as it stands in a frame.
+    package var field: AMQPField {
         var encoder = AMQPEncoder()
         switch self {
         case .accepted:
@@ -58,9 +67,9 @@ package enum DeliveryState: Equatable, Sendable {
         case .released:
             encoder.described(0x26)
             encoder.u8(0x45)
-        case .modified(let failed, let undeliverable):
+        case .modified(let failed, let undeliverable, let annotations):
             encoder.described(0x27)
-            encoder.fields([.bool(failed), .bool(undeliverable)])
+            encoder.fields([.bool(failed), .bool(undeliverable), annotations.isEmpty ? .null : .raw(annotations)])
         case .received(let section, let offset):
             encoder.described(0x23)
             encoder.fields([.uint(section), .ulong(offset)])
@@ -89,7 +98,8 @@ package enum DeliveryState: Equatable, Sendable {
             var fields = try FieldReader(&reader)
             return .modified(
                 failed: try fields.bool("delivery-failed") ?? false,
-                undeliverableHere: try fields.bool("undeliverable-here") ?? false)
+                undeliverableHere: try fields.bool("undeliverable-here") ?? false,
+                annotations: try fields.encodedMap("message-annotations"))
         default:
             return .other(.described(.ulong(descriptor), try AMQPValue.decode(from: &reader)))
         }

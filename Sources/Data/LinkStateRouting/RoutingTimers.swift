@@ -40,7 +40,7 @@ package struct RoutingLimits: Equatable, Sendable {
     /// Mobile addresses stored for one remote router, so that one that floods leaves room for the others.
     package var addressesOfOneRouter = 10_000
     /// Octets of an address hash key.
-    package var addressKeyOctets = 1024
+    package var addressKeyOctets = 4096
     /// Octets of a router id.
     package var routerIDOctets = 256
     /// HELLO sent per connection slot and tick in answer to a peer's HELLO.

@@ -55,6 +55,23 @@ import Testing
         #expect(throws: DecodeError.badDescriptor(0x70)) { try scan(&scanner, encoder.bytes) }
     }
 
+    /// A stream's first octets go on without the body, of which nobody knows when it comes.
+    @Test func streamsGoOnBehindTheirProperties() throws {
+        var encoder = AMQPEncoder()
+        encoder.described(0x70)
+        encoder.list(0) { _ in }
+        let header = encoder.bytes
+        encoder.described(0x73)
+        encoder.list(0) { _ in }
+        for isStream in [false, true] {
+            var scanner = MessageHeadScanner()
+            let early = try header.withUnsafeBytes { try scanner.scan($0, complete: false, isStream: isStream) }
+            #expect(early == .needMore)
+            let found = try encoder.bytes.withUnsafeBytes { try scanner.scan($0, complete: false, isStream: isStream) }
+            #expect((found == .needMore) != isStream)
+        }
+    }
+
     @Test func endInsideASectionIsAnError() throws {
         var scanner = MessageHeadScanner()
         let part = Array(Self.message.prefix(Self.message.count - 20))

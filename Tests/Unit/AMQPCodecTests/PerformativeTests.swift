@@ -22,10 +22,14 @@ import Testing
 
     @Test func statesAndErrorsRoundTrip() throws {
         let error = AMQPError(condition: "amqp:not-found", description: "nothing there")
+        var map = AMQPEncoder()
+        map.map([MapEntry(key: .symbol("why"), value: .list([.int(1), .null]))])
         let states: [DeliveryState?] = [
             nil, .accepted, .released, .rejected(nil), .rejected(error),
             .rejected(AMQPError(condition: "amqp:decode-error", description: nil)),
             .modified(failed: true, undeliverableHere: false), .modified(failed: false, undeliverableHere: true),
+            .modified(failed: true, undeliverableHere: true, annotations: map.bytes),
+            .rejected(AMQPError(condition: "amqp:internal-error", description: "bad luck", info: map.bytes)),
             .received(section: 0, offset: 0), .received(section: 7, offset: .max),
             .other(.described(.ulong(0x34), .list([.binary([1, 2])]))),
         ]
@@ -39,6 +43,13 @@ import Testing
             }
             #expect(decoded == disposition)
         }
+    }
+
+    /// What is passed on as it is has been read: rubbish inside a map ends here.
+    @Test func spoiltAnnotationsAreRefused() {
+        // modified, its map of one pair with a value that has no such type
+        let list = "c0 0b 03 41 42 c1 06 02 a3 01 61 99 00"
+        #expect(Self.error("00 53 15 c0 14 05 41 43 40 41 00 53 27 " + list) != nil)
     }
 
     @Test func endsRoundTrip() throws {

@@ -19,6 +19,7 @@ private final class Side: DeliveryEnd {
     override var isReady: Bool { !isBusy }
     override func update(_ state: DeliveryState?, settled: Bool) { events.append("\(state!.word) \(settled)") }
     override func consumerReady() { events.append("ready") }
+    override var senderState: DeliveryState? { .other(.described(.ulong(999), .list([]))) }
 }
 
 extension DeliveryState {
@@ -36,6 +37,11 @@ extension DeliveryState {
 /// Several consumers of one delivery.
 @Suite struct FanOutTests {
     private let producer = Side()
+
+    @Test func eachCopyCarriesTheStateOfTheSender() {
+        let (_, sides) = fan(2)
+        #expect(sides.allSatisfy { $0.producer?.senderState == producer.senderState })
+    }
 
     private func fan(_ count: Int) -> (FanOut, [Side]) {
         let fan = FanOut(producer: producer)

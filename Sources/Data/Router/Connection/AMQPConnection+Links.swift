@@ -154,7 +154,12 @@ extension Session {
         remoteLinks[attach.handle] = link
         try link.machine.apply(.attachReceived)
         link.machine.remoteAttached(initialDeliveryCount: attach.initialDeliveryCount ?? 0)
-        if link.kind == .streaming { connection.streamingLinksAttaching -= 1 }
+        if awaitsMessageLink {
+            awaitsMessageLink = false
+            connection.messageLinksAttaching -= 1
+        } else if link.kind == .streaming {
+            connection.streamingLinksAttaching -= 1
+        }
         if link.machine.state == .detachSent { return }
         guard attach.source != nil || attach.target != nil else { return }  // refused: a detach follows
         if link.role == .receiver {
@@ -348,6 +353,7 @@ extension Session {
     }
 
     func received(_ detach: Detach) throws {
+        guard machine.state == .mapped else { return }
         guard let link = remoteLinks[detach.handle] else {
             throw EndpointError(.session, "amqp:session:unattached-handle", "detach of handle \(detach.handle)")
         }
@@ -370,6 +376,7 @@ extension Session {
         releaseHandle(link.localHandle)
         connection.worker.linkGone(link, connection: connection)
         if link.kind == .control { connection.worker.controlLinkDetached(connection) }
+        if purpose == .longMessage { endOfOurs() }
     }
 
     private func endDeliveries(of link: Link) {
@@ -413,16 +420,31 @@ extension Link {
     /// Sender: a flow of the peer gave credit, took it back or asks for a word.
     func creditArrived(echo: Bool) {
         guard machine.state == .attached else { return }
+        let mustDrain = machine.drain
         becameFree()
-        // Asked to drain with nothing to send: the credit goes back at once.
-        let drains = machine.drain && (waiting.isEmpty || machine.credit == 0)
-        if drains { machine.drained() }
-        if drains || echo { session.sendFlow(self, drain: drains) }
+        if echo, !mustDrain || machine.drain { session.sendFlow(self) }
+    }
+
+    /// Asked to drain and nothing more to send: the credit goes back. A delivery that has begun but whose first frame
+    /// has not left still needs its part of it.
+    private func drainIfIdle() {
+        guard machine.drain, machine.state == .attached, waiting.isEmpty || machine.credit == 0,
+            sending?.isNumbered ?? true
+        else { return }
+        machine.drained()
+        session.sendFlow(self, drain: true)
     }
 
     /// No delivery is under way: the next may start.
     func becameFree() {
-        if kind == .streaming { session.connection.streamingLinkFree(self) } else { startNext() }
+        if session.purpose == .longMessage {
+            session.connection.messageLinkFree(self)
+        } else if kind == .streaming {
+            session.connection.streamingLinkFree(self)
+        } else {
+            startNext()
+        }
+        drainIfIdle()
     }
 
     /// Starts waiting deliveries while the link is free and has credit.

@@ -106,6 +106,9 @@ extension AMQPConnection {
             watchesSilence = true
             peerHeartbeat = min(peerHeartbeat > 0 ? peerHeartbeat : .max, AMQPConnection.controlHeartbeat)
         }
+        if effectiveRole.carriesAnnotations, let version = property(WireNames.annotationsVersion)?.intValue {
+            Log.write(.router, .debug, "Remote router annotations version: \(version) [C\(ref.id)]")
+        }
         peerTakesStreamingLinks = open.offeredCapabilities.contains(WireNames.streamingLinks)
         openedAt = worker.now
         closeReason = nil

@@ -87,6 +87,7 @@ extension AMQPConnection {
     /// A session is over: no new stream may start on it. Streams that waited for its links get links elsewhere.
     func forget(_ session: Session) {
         if endpointSession === session { endpointSession = nil }
+        if session.purpose == .longMessage { return forgetLongMessages(on: session) }
         guard streamingSession === session else { return }
         streamingSession = nil
         idleStreamingLinks = []
@@ -139,8 +140,10 @@ extension Session {
         if remoteChannel == nil { flow.nextIncomingID = nil }
         if let link {
             flow.handle = link.localHandle
-            flow.deliveryCount = link.machine.deliveryCount
-            flow.linkCredit = link.machine.credit
+            // A delivery that has begun and whose first frame is still here does not count for the peer.
+            let unseen: UInt32 = link.sending.map { $0.isNumbered } ?? true ? 0 : 1
+            flow.deliveryCount = link.machine.deliveryCount &- unseen
+            flow.linkCredit = link.machine.credit + unseen
             flow.drain = drain
         }
         connection.send(encodeFrame(channel: localChannel) { flow.encode(into: &$0) })

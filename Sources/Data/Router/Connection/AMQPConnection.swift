@@ -82,6 +82,11 @@ final class AMQPConnection: EventTarget {
     var peerTakesStreamingLinks = false
     var idleStreamingLinks: [Link] = []
     var waitingStreams = Fifo<OutgoingDelivery>()
+    /// Links for long messages, their number, and what waits for one.
+    var idleMessageLinks: [Link] = []
+    var messageLinkCount = 0
+    var messageLinksAttaching = 0
+    var waitingMessages = Fifo<OutgoingDelivery>()
     /// Deliveries that may wait for a link.
     static let waitingMaximum = 10_000
     /// Links of all sessions.
@@ -304,9 +309,10 @@ final class AMQPConnection: EventTarget {
         let open = sessions
         sessions = []
         sessionsByRemoteChannel = []
-        let waiting = waitingStreams.removeAll()
+        let waiting = waitingStreams.removeAll() + waitingMessages.removeAll()
         blocked = []
         idleStreamingLinks = []
+        idleMessageLinks = []
         for case let session? in open { session.endDeliveries() }
         for delivery in waiting { delivery.linkLost() }
     }

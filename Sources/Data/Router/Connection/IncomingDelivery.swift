@@ -55,6 +55,7 @@ extension AMQPConnection {
         if transfer.settled == true { link.countPresettled() }
         lastDeliveryAt = worker.now
         let delivery = IncomingDelivery(connection: self, link: link, id: id)
+        if case .other? = transfer.state { delivery.stateOfSender = transfer.state }
         link.receiving = delivery
         if transfer.settled != true { link.session.incoming[id] = delivery }
         return delivery
@@ -93,6 +94,8 @@ final class IncomingDelivery: DeliveryEnd {
     /// A terminal state decided before the message was complete; sent again, settled, after the last frame.
     private var decided: DeliveryState?
     private var isDone = false
+    fileprivate var stateOfSender: DeliveryState?
+    override var senderState: DeliveryState? { stateOfSender }
     /// A link was lost or the delivery was aborted.
     private var isEnded = false
     private let returnsCreditOnSettlement: Bool
@@ -166,7 +169,8 @@ final class IncomingDelivery: DeliveryEnd {
     /// Returns true when these octets must be kept until more have come.
     private func scan(_ bytes: UnsafeMutableRawPointer, _ count: Int, complete: Bool) -> Bool {
         do {
-            switch try scanner.scan(UnsafeRawBufferPointer(start: bytes, count: count), complete: complete) {
+            let octets = UnsafeRawBufferPointer(start: bytes, count: count)
+            switch try scanner.scan(octets, complete: complete, isStream: link.takesStreams) {
             case .needMore:
                 if count < IncomingDelivery.headMaximum, !complete { return true }
                 reject(
@@ -327,10 +331,23 @@ final class IncomingDelivery: DeliveryEnd {
             // A consumer that has not settled waits for the end of what it has of the message.
             if settled { consumer = nil }
             consumerReady()
-            if let state { send(state, settled: false) }
+            guard let state else { return }
+            // A client's message is mostly under way already: one outcome at its end, unless that takes long. What
+            // waits for its consumer, as a stream does, hears of it at once.
+            if case .producer = link.kind, !link.takesStreams {
+                connection.worker.decidedEarly.append(self)
+            } else {
+                send(state, settled: false)
+            }
             return
         }
         if settled { settle(state) } else if let state { send(state, settled: false) }
+    }
+
+    /// The outcome has been known for a while, and the message still is not all in: its sender may want to stop.
+    func tellEarlyOutcome() {
+        guard let decided, !isComplete, !isDone, !isEnded else { return }
+        send(decided, settled: false)
     }
 
     private func settle(_ state: DeliveryState?) {
@@ -354,7 +371,12 @@ final class IncomingDelivery: DeliveryEnd {
         returnCredit()
     }
 
-    private func send(_ state: DeliveryState?, settled: Bool) {
+    private func send(_ outcome: DeliveryState?, settled: Bool) {
+        var state = outcome
+        // Every hop of a router network counts a modified delivery as one that failed, whatever its receiver said.
+        if case .modified(_, let undeliverable, let annotations)? = outcome {
+            state = .modified(failed: true, undeliverableHere: undeliverable, annotations: annotations)
+        }
         let disposition = Disposition(role: .receiver, first: id, last: nil, settled: settled, state: state)
         connection.send(encodeFrame(channel: link.session.localChannel) { disposition.encode(into: &$0) })
     }

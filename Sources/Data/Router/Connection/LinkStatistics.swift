@@ -63,22 +63,23 @@ extension Link {
     func settled(_ state: DeliveryState?, since start: Int64) {
         let worker = session.connection.worker
         statistics.count(state)
-        worker.counters.count(state)
+        // Through the router each delivery goes on two links; the router counts it where it comes in.
+        if role == .receiver { worker.counters.count(state) }
         let age = worker.now - start
         guard age > 1000 else { return }
         if age > 10_000 {
             statistics.delayed10 += 1
-            worker.counters.delayed10 += 1
+            if role == .receiver { worker.counters.delayed10 += 1 }
         } else {
             statistics.delayed1 += 1
-            worker.counters.delayed1 += 1
+            if role == .receiver { worker.counters.delayed1 += 1 }
         }
     }
 
     /// A delivery that began settled.
     func countPresettled() {
         statistics.countPresettled()
-        session.connection.worker.counters.presettled += 1
+        if case .producer = kind { session.connection.worker.counters.presettled += 1 }
     }
 
     /// Blocked: a sending link whose peer has given no credit for 10 s.

@@ -9,8 +9,12 @@ final class OutgoingDelivery: DeliveryEnd {
     unowned let connection: AMQPConnection
     private(set) var link: Link?
     private(set) var id: UInt32 = 0
+    /// The first frame has left, and with it the number: numbers of a session are in the order of first frames.
+    private(set) var isNumbered = false
     private var tag: UInt64 = 0
     private var head: [UInt8]
+    /// The sender's state, encoded, which goes with the first frame; empty = none.
+    private let firstState: [UInt8]
     /// Released to nil when either side is done with the other.
     var producer: DeliveryEnd?
     private var queue = SlabQueue()
@@ -37,10 +41,17 @@ final class OutgoingDelivery: DeliveryEnd {
     ) {
         self.connection = connection
         self.head = head
+        firstState = producer?.senderState.map { OutgoingDelivery.encoded($0, for: connection) } ?? []
         self.presettled = presettled
         self.producer = producer
         self.load = load
         self.gathers = gathers
+    }
+
+    /// A state that does not fit a frame well is left out; it is a courtesy between the two ends.
+    private static func encoded(_ state: DeliveryState, for connection: AMQPConnection) -> [UInt8] {
+        guard case .raw(let bytes) = state.field, bytes.count < connection.peerMaxFrame / 2 else { return [] }
+        return bytes
     }
 
     /// Puts the delivery on its link, in its turn.
@@ -56,22 +67,17 @@ final class OutgoingDelivery: DeliveryEnd {
     /// The link is ours: send what we have.
     func start(on link: Link) {
         self.link = link
-        let session = link.session
-        id = session.nextDeliveryID
-        session.nextDeliveryID &+= 1
-        tag = connection.nextTag
-        connection.nextTag &+= 1
         link.machine.deliveryStarted()
         link.statistics.deliveries += 1
         startedAt = connection.worker.now
         connection.lastDeliveryAt = startedAt
         link.sending = self
-        if presettled { link.countPresettled() } else { session.outgoing[id] = self }
+        if presettled { link.countPresettled() }
         let headBytes = head
         head = []
         started = true
         if !headBytes.isEmpty {
-            if queue.isEmpty, isFinished, !isAborted, headBytes.count + 64 < connection.peerMaxFrame {
+            if queue.isEmpty, isFinished, !isAborted, headBytes.count + 22 < payloadMaximum {
                 return sendSingle(headBytes)
             }
             if gathers, queue.isEmpty, !isFinished {
@@ -230,7 +236,9 @@ final class OutgoingDelivery: DeliveryEnd {
     }
 
     /// Room for payload in a frame of the peer's size; 42 octets cover the largest transfer head we write.
-    private var payloadMaximum: Int { connection.peerMaxFrame - 42 }
+    private var payloadMaximum: Int {
+        connection.peerMaxFrame - 42 - (isNumbered || firstState.isEmpty ? 0 : firstState.count + 8)
+    }
 
     private func transmit(_ bytes: UnsafeMutableRawPointer, _ count: Int, headroom: Bool) {
         var offset = 0
@@ -245,12 +253,24 @@ final class OutgoingDelivery: DeliveryEnd {
         }
     }
 
+    private func takeNumber(_ session: Session) {
+        isNumbered = true
+        id = session.nextDeliveryID
+        session.nextDeliveryID &+= 1
+        tag = connection.nextTag
+        connection.nextTag &+= 1
+        if !presettled { session.outgoing[id] = self }
+    }
+
     /// One transfer frame. With headroom its head is written in front of the payload and both are encrypted in place.
     private func frame(_ bytes: UnsafeMutableRawPointer, _ count: Int, more: Bool, headroom: Bool) {
         let link = link!
+        let isFirst = !isNumbered
+        if isFirst { takeNumber(link.session) }
         link.session.machine.transferSent()
         let settled = presettled || !more && finishedSettled
         let channel = link.session.localChannel
+        if isFirst, !firstState.isEmpty { return frameWithState(link, bytes, count, settled: settled, more: more) }
         if connection.fitsGather(count) {
             let target = connection.reserve(TransferWriter.maximumHeaderBytes + count)
             let length = TransferWriter.write(
@@ -278,6 +298,22 @@ final class OutgoingDelivery: DeliveryEnd {
             aborted: false, payloadBytes: count)
         (scratch + length).copyMemory(from: bytes, byteCount: count)
         connection.appendLarge(scratch, length + count)
+    }
+
+    /// The first frame of a message that carries a state of its sender.
+    private func frameWithState(
+        _ link: Link, _ bytes: UnsafeMutableRawPointer, _ count: Int, settled: Bool, more: Bool
+    ) {
+        let tagBytes = withUnsafeBytes(of: tag.littleEndian) { Array($0) }
+        connection.send(
+            encodeFrame(channel: link.session.localChannel) { encoder in
+                encoder.described(0x14)
+                encoder.fields([
+                    .uint(link.localHandle), .uint(id), .binary(tagBytes), .uint(0), .bool(settled), .bool(more), .null,
+                    .raw(firstState), .null, .bool(isAborted && !more),
+                ])
+                encoder.bytes.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
+            })
     }
 
     /// The end of the stream, as an empty frame.
@@ -341,7 +377,8 @@ final class OutgoingDelivery: DeliveryEnd {
         producer = nil
         load?.decrement()
         dequeue(queue.count)
-        if let link, started, !presettled { link.session.outgoing[id] = nil }
+        if let link, isNumbered, !presettled { link.session.outgoing[id] = nil }
         if let link, link.sending === self, isFinalSent { link.sending = nil }
+        if let link, link.session.purpose == .longMessage { link.becameFree() }
     }
 }

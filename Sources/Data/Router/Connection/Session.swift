@@ -8,6 +8,8 @@ final class Session {
         case control
         case data(Int)
         case endpoint, streaming, remote
+        /// One long message after another; see ``AMQPConnection/startLongMessage(_:)``.
+        case longMessage
     }
 
     unowned let connection: AMQPConnection
@@ -28,6 +30,8 @@ final class Session {
     var incoming: [UInt32: IncomingDelivery] = [:]
     /// Frames of the window that belong to deliveries whose consumer has its fill.
     var heldFrames: UInt32 = 0
+    /// Of a long message: the peer has not answered the attach of its link.
+    var awaitsMessageLink: Bool
     /// Unsettled deliveries we leave open towards a peer, whatever credit it gives.
     static let unsettledMaximum = 65536
     /// Highest handle we let a peer use.
@@ -37,6 +41,7 @@ final class Session {
         self.connection = connection
         self.localChannel = localChannel
         self.purpose = purpose
+        awaitsMessageLink = purpose == .longMessage
         machine = SessionMachine(incomingWindow: incomingWindow)
     }
 

@@ -106,13 +106,17 @@ final class BridgeExit: DeliveryEnd {
     /// Octets taken that the entry has not been told of.
     private var untold = 0
     private static let tellEvery = 64 * 1024
+    private let stateOfSender: DeliveryState?
 
-    init(worker: Worker, id: UInt64, entryWorker: Worker, entryID: UInt64) {
+    init(worker: Worker, id: UInt64, entryWorker: Worker, entryID: UInt64, senderState: DeliveryState?) {
+        stateOfSender = senderState
         self.worker = worker
         self.id = id
         self.entryWorker = entryWorker
         self.entryID = entryID
     }
+
+    override var senderState: DeliveryState? { stateOfSender }
 
     func deliver(_ bytes: [UInt8]) {
         guard let consumer else { return }

@@ -20,6 +20,9 @@ class DeliveryEnd: EventTarget {
     /// False when the producer should pause; ``consumerReady()`` tells when to go on.
     var isReady: Bool { true }
 
+    /// A state that the sender gave with the message itself, for whoever receives it.
+    var senderState: DeliveryState? { nil }
+
     // MARK: Called by the consumer
 
     /// A delivery state reported by the receiving end. After `settled` nothing more comes.

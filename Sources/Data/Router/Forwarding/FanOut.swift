@@ -19,7 +19,7 @@ final class FanOut: DeliveryEnd {
 
     /// Adds a copy; `connect` opens it for the branch it is given, or returns nil when that consumer takes none.
     func add(_ connect: (DeliveryEnd) -> DeliveryEnd?) {
-        let branch = FanOutBranch(fan: self)
+        let branch = FanOutBranch(fan: self, senderState: producer?.senderState)
         guard let consumer = connect(branch) else { return branch.fan = nil }
         // It may have been refused at once.
         guard branch.fan != nil else { return }
@@ -103,8 +103,14 @@ final class FanOutBranch: DeliveryEnd {
     fileprivate var consumer: DeliveryEnd?
     private var isDecided = false
     private var isSettled = false
+    private let stateOfSender: DeliveryState?
 
-    fileprivate init(fan: FanOut) { self.fan = fan }
+    fileprivate init(fan: FanOut, senderState: DeliveryState?) {
+        self.fan = fan
+        stateOfSender = senderState
+    }
+
+    override var senderState: DeliveryState? { stateOfSender }
 
     override func update(_ state: DeliveryState?, settled: Bool) {
         guard let fan, settled || state?.isTerminal == true, !isSettled else { return }

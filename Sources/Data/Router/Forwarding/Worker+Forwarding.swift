@@ -22,6 +22,8 @@ struct Passage {
     /// The router where it entered the network; nil = this one.
     var origin: String?
     var arrival: Arrival
+    /// Its consumer may stop it; TCP streams are marked as what nobody between their ends stops.
+    var heedsConsumer: Bool { (head.annotations?.flags ?? 0) & RouterAnnotations.disableQ2 == 0 }
 }
 
 extension Worker {
@@ -202,7 +204,8 @@ extension Worker {
             fan.add { branch in
                 openTowards(
                     remote.route, head: routedHead(passage), producer: branch, load: nil,
-                    presettled: incoming.isSettled, priority: priority(passage, entry.priority), preferring: nil)
+                    presettled: incoming.isSettled, priority: priority(passage, entry.priority), preferring: nil,
+                    isLongMessage: passage.heedsConsumer)
             }
         }
         if entry.inProcess {
@@ -289,7 +292,8 @@ extension Worker {
     private func open(to consumer: LocalConsumer, _ passage: Passage, producer: DeliveryEnd) -> DeliveryEnd? {
         openTowards(
             consumer, head: consumer.isAnnotated ? edgeHead(consumer, passage) : [], producer: producer,
-            presettled: passage.incoming.isSettled, isStream: passage.isStream)
+            presettled: passage.incoming.isSettled, isStream: passage.isStream,
+            isLongMessage: passage.heedsConsumer)
     }
 
     private func toRemote(_ route: RemoteRoute, load: LoadCounter?, _ passage: Passage, priority given: Int? = nil)
@@ -298,7 +302,8 @@ extension Worker {
         counters.transit += 1
         let end = openTowards(
             route, head: routedHead(passage), producer: passage.incoming, load: load,
-            presettled: passage.incoming.isSettled, priority: priority(passage, given), preferring: nil)
+            presettled: passage.incoming.isSettled, priority: priority(passage, given), preferring: nil,
+            isLongMessage: passage.heedsConsumer)
         return end.map { .message($0) } ?? released()
     }
 

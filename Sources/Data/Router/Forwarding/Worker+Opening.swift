@@ -4,11 +4,13 @@ extension Worker {
     // MARK: Opening outgoing deliveries
 
     /// Opens a delivery towards a router, here or through a bridge on the loop that has a connection to the next hop.
-    /// - Parameter priority: nil = streaming.
+    /// - Parameters:
+    ///   - priority: nil = streaming.
+    ///   - isLongMessage: a streaming message that stops when its consumer has its fill; not so a TCP stream.
     func openTowards(
         _ route: RemoteRoute, head: [UInt8], producer: DeliveryEnd, load: LoadCounter?, presettled: Bool,
         priority: Int?,
-        preferring preferred: ConnectionRef?
+        preferring preferred: ConnectionRef?, isLongMessage: Bool = false
     ) -> DeliveryEnd? {
         guard let group = snapshot.groups[route.slot] else { return nil }
         let connection = priority == nil ? streamConnection(group, preferring: preferred) : group.control
@@ -17,31 +19,38 @@ extension Worker {
         if connection.worker == index {
             return open(
                 on: connection.id, head: head, producer: producer, load: load, presettled: presettled,
-                priority: priority)
+                priority: priority, isLongMessage: isLongMessage)
         }
         return bridge(producer, to: peers[connection.worker]) { worker, exit in
             worker.open(
-                on: connection.id, head: head, producer: exit, load: load, presettled: presettled, priority: priority)
+                on: connection.id, head: head, producer: exit, load: load, presettled: presettled, priority: priority,
+                isLongMessage: isLongMessage)
         }
     }
 
     /// Opens a delivery to a consumer, here or through a bridge on the loop that has its connection.
     /// - Parameter isStream: on a link of its own, if the peer takes those.
     func openTowards(
-        _ consumer: LocalConsumer, head: [UInt8], producer: DeliveryEnd, presettled: Bool, isStream: Bool
+        _ consumer: LocalConsumer, head: [UInt8], producer: DeliveryEnd, presettled: Bool, isStream: Bool,
+        isLongMessage: Bool = false
     ) -> DeliveryEnd? {
         guard consumer.connection.worker < peers.count else { return nil }
         consumer.load.increment()
         if consumer.connection.worker == index {
-            return open(consumer, head: head, producer: producer, presettled: presettled, isStream: isStream)
+            return open(
+                consumer, head: head, producer: producer, presettled: presettled, isStream: isStream,
+                isLongMessage: isLongMessage)
         }
         return bridge(producer, to: peers[consumer.connection.worker]) { worker, exit in
-            worker.open(consumer, head: head, producer: exit, presettled: presettled, isStream: isStream)
+            worker.open(
+                consumer, head: head, producer: exit, presettled: presettled, isStream: isStream,
+                isLongMessage: isLongMessage)
         }
     }
 
     private func open(
-        _ consumer: LocalConsumer, head: [UInt8], producer: DeliveryEnd, presettled: Bool, isStream: Bool
+        _ consumer: LocalConsumer, head: [UInt8], producer: DeliveryEnd, presettled: Bool, isStream: Bool,
+        isLongMessage: Bool
     ) -> OutgoingDelivery? {
         guard let connection = connections[consumer.connection.id], let link = connection.consumerLink(consumer.link),
             isStream && connection.peerTakesStreamingLinks || connection.mayQueue(on: link)
@@ -53,13 +62,20 @@ extension Worker {
         let delivery = OutgoingDelivery(
             connection: connection, head: head, presettled: presettled || link.sendsSettled, producer: producer,
             load: consumer.load, gathers: !(onOwnLink && consumer.isRouter))
-        if onOwnLink { connection.startStreaming(delivery) } else { delivery.begin(on: link) }
+        if onOwnLink, isLongMessage, consumer.isRouter {
+            connection.startLongMessage(delivery)
+        } else if onOwnLink {
+            connection.startStreaming(delivery)
+        } else {
+            delivery.begin(on: link)
+        }
         return delivery
     }
 
     /// - Parameter load: has been counted.
     private func open(
-        on id: UInt64, head: [UInt8], producer: DeliveryEnd, load: LoadCounter?, presettled: Bool, priority: Int?
+        on id: UInt64, head: [UInt8], producer: DeliveryEnd, load: LoadCounter?, presettled: Bool, priority: Int?,
+        isLongMessage: Bool
     ) -> OutgoingDelivery? {
         guard let connection = connections[id], connection.phase == .frames, connection.machine.state == .opened else {
             load?.decrement()
@@ -69,7 +85,7 @@ extension Worker {
             connection: connection, head: head, presettled: presettled, producer: producer, load: load,
             gathers: priority != nil)
         guard let priority else {
-            connection.startStreaming(delivery)
+            if isLongMessage { connection.startLongMessage(delivery) } else { connection.startStreaming(delivery) }
             return delivery
         }
         guard
@@ -124,8 +140,10 @@ extension Worker {
         let entry = BridgeEntry(worker: self, id: entryID, producer: producer, exitWorker: other, exitID: exitID)
         bridges[entryID] = entry
         let here = self
+        let senderState = producer.senderState
         other.post {
-            let exit = BridgeExit(worker: other, id: exitID, entryWorker: here, entryID: entryID)
+            let exit = BridgeExit(
+                worker: other, id: exitID, entryWorker: here, entryID: entryID, senderState: senderState)
             other.bridges[exitID] = exit
             guard let consumer = connect(other, exit) else { return exit.update(.released, settled: true) }
             exit.consumer = consumer

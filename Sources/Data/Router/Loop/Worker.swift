@@ -100,6 +100,8 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     let shownStreams = LoadCounter()
     /// Clients accepted since the last tick, and how many of them are a rush.
     var acceptedInTick = 0
+    /// Since the last tick, messages of clients whose outcome was known before their end.
+    var decidedEarly: [IncomingDelivery] = []
     static let rush = 256
     var counters = Counters()
     var listenerSockets: [String: TCPListenerSocket] = [:]
@@ -203,6 +205,8 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         let now = now
         if tickMilliseconds < Worker.usualTick { tickSlower() }
         for connection in Array(connections.values) { connection.tick(now: now) }
+        for delivery in decidedEarly { delivery.tellEarlyOutcome() }
+        decidedEarly = []
         checkDeadlines(now: now)
         reportFlows(now: now)
         for listener in pausedListeners { listener.resume() }
@@ -225,7 +229,10 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         case .busy, .released: return
         case .trimming:
             var trimmed = 0
-            for connection in connections.values { trimmed += connection.trimStreamingLinks(keep: 64, atMost: 128) }
+            for connection in connections.values {
+                trimmed += connection.trimStreamingLinks(keep: 64, atMost: 128)
+                trimmed += connection.trimMessageLinks(keep: 2, atMost: 128)
+            }
             if trimmed > 0 { quiet.goOn(now: now) }
         case .release:
             pool.trim(to: 0)

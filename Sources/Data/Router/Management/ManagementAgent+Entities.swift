@@ -151,6 +151,9 @@ extension ManagementAgent {
         guard let type = request.type.flatMap({ Schema.type(named: $0) }), !type.operations.contains(operation) else {
             return nil
         }
+        if type.shortName == "router.link" {
+            return .failure(403, "Forbidden: AMQP links are made and ended by their peers, not by management")
+        }
         return notImplemented(request, type)
     }
 
