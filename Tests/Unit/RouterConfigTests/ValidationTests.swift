@@ -148,7 +148,6 @@ import Testing
         #expect(Self.failure("listener", ["openProperties": .map(["qd.x": "b"])]) != nil)
         #expect(Self.failure("listener", ["openProperties": .map(["a": "b"]), "role": "edge"]) != nil)
         #expect(Self.failure("listener", ["requireSsl": "yes"]) != nil)
-        #expect(Self.failure("sslProfile", ["name": "p", "certFile": "c"]) != nil)
         #expect(Self.failure("sslProfile", ["name": "p", "ordinal": 1, "oldestValidOrdinal": 2]) != nil)
         #expect(Self.failure("sslProfile", ["name": "p", "ordinal": 2, "oldestValidOrdinal": 2]) == nil)
     }

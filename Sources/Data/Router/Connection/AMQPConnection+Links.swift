@@ -376,7 +376,7 @@ extension Session {
         releaseHandle(link.localHandle)
         connection.worker.linkGone(link, connection: connection)
         if link.kind == .control { connection.worker.controlLinkDetached(connection) }
-        if purpose == .longMessage { endOfOurs() }
+        if isForLongMessages { endOfOurs() }
     }
 
     private func endDeliveries(of link: Link) {
@@ -437,7 +437,7 @@ extension Link {
 
     /// No delivery is under way: the next may start.
     func becameFree() {
-        if session.purpose == .longMessage {
+        if session.isForLongMessages {
             session.connection.messageLinkFree(self)
         } else if kind == .streaming {
             session.connection.streamingLinkFree(self)

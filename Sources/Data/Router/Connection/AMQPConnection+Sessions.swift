@@ -87,7 +87,7 @@ extension AMQPConnection {
     /// A session is over: no new stream may start on it. Streams that waited for its links get links elsewhere.
     func forget(_ session: Session) {
         if endpointSession === session { endpointSession = nil }
-        if session.purpose == .longMessage { return forgetLongMessages(on: session) }
+        if session.isForLongMessages { return forgetLongMessages(on: session) }
         guard streamingSession === session else { return }
         streamingSession = nil
         idleStreamingLinks = []

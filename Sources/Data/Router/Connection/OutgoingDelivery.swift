@@ -379,6 +379,6 @@ final class OutgoingDelivery: DeliveryEnd {
         dequeue(queue.count)
         if let link, isNumbered, !presettled { link.session.outgoing[id] = nil }
         if let link, link.sending === self, isFinalSent { link.sending = nil }
-        if let link, link.session.purpose == .longMessage { link.becameFree() }
+        if let link, link.session.isForLongMessages { link.becameFree() }
     }
 }

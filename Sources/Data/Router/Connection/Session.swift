@@ -16,6 +16,8 @@ final class Session {
     let localChannel: UInt16
     var remoteChannel: UInt16?
     let purpose: Purpose
+    /// `purpose` is ``Purpose/longMessage``; asked for each delivery.
+    let isForLongMessages: Bool
     var machine: SessionMachine
     /// Links by the handle the peer chose.
     var remoteLinks: [UInt32: Link] = [:]
@@ -41,7 +43,8 @@ final class Session {
         self.connection = connection
         self.localChannel = localChannel
         self.purpose = purpose
-        awaitsMessageLink = purpose == .longMessage
+        isForLongMessages = purpose == .longMessage
+        awaitsMessageLink = isForLongMessages
         machine = SessionMachine(incomingWindow: incomingWindow)
     }
 
