@@ -145,7 +145,7 @@ extension AMQPConnection {
             return try protocolHeader(bytes, count)
         case .sasl:
             return try saslFrame(bytes, count)
-        case .connecting, .tls, .closed:
+        case .connecting, .proxy, .tls, .closed:
             return 0
         }
     }

@@ -10,7 +10,7 @@ import Glibc
 /// head is kept. Frames go out through `AMQPConnection+Output.swift`, small ones gathered into full TLS records.
 final class AMQPConnection: EventTarget {
     /// How far the layers have got.
-    enum Phase { case connecting, tls, saslHeader, sasl, amqpHeader, frames, closed }
+    enum Phase { case connecting, proxy, tls, saslHeader, sasl, amqpHeader, frames, closed }
 
     unowned(unsafe) let worker: Worker  // loops live as long as the process
     let ref: ConnectionRef
@@ -152,7 +152,7 @@ final class AMQPConnection: EventTarget {
                 startedAt = worker.now
                 return start(descriptor: socket.descriptor, connected: socket.connected)
             case .failure(let failure):
-                reason = "connect \(address.text): \(failure.text)"
+                reason = "connect \(settings.proxy == nil ? "" : "proxy ")\(address.text): \(failure.text)"
             }
         }
         close(reason)
@@ -164,20 +164,29 @@ final class AMQPConnection: EventTarget {
             guard let descriptor = poll?.descriptor else { return }
             let code = Sockets.pendingError(descriptor)
             if code == 0 { return transportReady() }
-            guard !untried.isEmpty else { return close("connect \(peerText): \(Sockets.text(code))") }
+            let failure = "connect \(settings.proxy?.text ?? peerText): \(Sockets.text(code))"
+            guard !untried.isEmpty else { return close(failure) }
             poll.take()?.close()
-            return connectNext("connect \(peerText): \(Sockets.text(code))")
+            return connectNext(failure)
+        }
+        if phase == .proxy, readable, let descriptor = poll?.descriptor {
+            if readProxyAnswer(descriptor) { startLayers() }
+            return
         }
         if readable { readSocket() }
         if phase != .closed, writable { writeSocket() }
         if failed, phase != .closed { close("socket error") }
     }
 
-    /// TCP is established: start TLS, or SASL at once.
+    /// TCP is established: start TLS, or SASL at once; behind a proxy when its tunnel stands.
     private func transportReady() {
         if let descriptor = poll?.descriptor { Sockets.sendAtOnce(descriptor) }
         poll?.watch(read: true, write: false)
         lastReceived = worker.now
+        if let proxy = settings.proxy { askProxy(proxy) } else { startLayers() }
+    }
+
+    private func startLayers() {
         guard let context = settings.tls else { return startSASL() }
         if !settings.isConnector, !settings.requireTLS, !settings.authenticatePeer {
             phase = .tls  // the first octet tells TLS from clear text

@@ -31,6 +31,8 @@ struct ConnectionSettings: Sendable {
     var requireTLS: Bool
     var verifyHostname: Bool
     var tls: TLSContext?
+    /// Connector: the proxy to dial instead of the host, which is then asked to dial it.
+    var proxy: ProxySettings?
     /// Milliseconds until Open must have arrived.
     var handshakeTimeoutMilliseconds: Int64
     /// Clients: router annotations that come in are taken for true, those that go out are left on.

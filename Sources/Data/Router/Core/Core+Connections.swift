@@ -229,9 +229,11 @@ extension Core {
                 state.message = reason
             }
         }
-        if let logged { Log.write(
+        if let logged {
+            Log.write(
                 .connectionManager, .warning,
-                "Connection to \(peer) failed: connector \(entity): \(logged); trying again") }
+                "Connection to \(peer) failed: connector \(entity): \(logged); trying again")
+        }
     }
 
     /// Starts the attempts whose time has come.
@@ -245,6 +247,15 @@ extension Core {
                 let ref = ConnectionRef(worker: worker.index, id: takeConnectionID())
                 var settings = state.settings
                 settings.role = dialer.role
+                do throws(EntityFailure) {
+                    settings.proxy = try proxy(of: state.entity)
+                } catch {
+                    // Never past a proxy that was asked for.
+                    state.status = "FAILED"
+                    state.message = error.text
+                    state.dialers[index].nextAttempt = now + 3000
+                    continue
+                }
                 state.dialers[index].current = ref
                 if dialer.role != .interRouterData, state.status != "FAILED" { state.status = "CONNECTING" }
                 let port = state.port
@@ -253,6 +264,15 @@ extension Core {
             }
             amqpConnectors[name] = state
         }
+    }
+
+    /// The proxy that a connector names; nil if it names none.
+    private func proxy(of connector: Entity) throws(EntityFailure) -> ProxySettings? {
+        guard let name = connector[string: "proxyProfile"], !name.isEmpty else { return nil }
+        guard let profile = otherEntities.first(where: { $0.type == "proxyProfile" && $0.name == name }) else {
+            throw EntityFailure(status: 404, text: "proxyProfile '\(name)' is not there")
+        }
+        return try ProxySettings(profile)
     }
 
     /// Changes the cost of a live link without touching its connections.

@@ -75,7 +75,8 @@ extension Worker {
 
     /// Dials a connector's host. The outcome reaches the control thread as an opened or closed connection.
     func dial(id: UInt64, settings: ConnectionSettings, port: UInt16) {
-        Resolver.resolve(loop: self, host: settings.host, port: port) { [self] result in
+        let (host, dialled) = settings.proxy.map { ($0.host, $0.port) } ?? (settings.host, port)
+        Resolver.resolve(loop: self, host: host, port: dialled) { [self] result in
             switch result {
             case .failure(let failure):
                 dialFailed(id, settings, "resolve \(failure.host): \(failure.reason)")
@@ -84,7 +85,7 @@ extension Worker {
                     worker: self, id: id, settings: settings, peerText: "\(settings.host):\(port)")
                 connections[id] = connection
                 connection.untried = addresses
-                connection.connectNext("no address for \(settings.host)")
+                connection.connectNext("no address for \(host)")
             }
         }
     }
