@@ -160,12 +160,28 @@ extension RouterConfiguration {
     package func renderJSON() -> String {
         let lines = entities.map { entity in
             let pairs = entity.entityType.attributes.compactMap { attribute in
-                entity.attributes[attribute.name].map { AttributeValue.quoted(attribute.name) + ": " + $0.json }
+                entity.attributes[attribute.name].map {
+                    AttributeValue.quoted(attribute.name) + ": "
+                        + Self.fileValue($0, of: attribute.name, in: entity.type).json
+                }
             }
             return "  [" + AttributeValue.quoted(Self.fileName(of: entity.type)) + ", {"
                 + pairs.joined(separator: ", ") + "}]"
         }
         return "[\n" + lines.joined(separator: ",\n") + "\n]\n"
+    }
+
+    /// The value as other readers of the file want it: they take a number for a text, or the reverse, as an error.
+    static func fileValue(_ value: AttributeValue, of attribute: String, in type: String) -> AttributeValue {
+        switch (type, attribute, value) {
+        case ("listener", "port", .string(let text)): Int64(text).map { .integer($0) } ?? value
+        case ("connector", "port", .integer(let number)), ("tcpListener", "port", .integer(let number)),
+            ("tcpConnector", "port", .integer(let number)), ("proxyProfile", "port", .integer(let number)),
+            ("router", "helloMaxAgeSeconds", .integer(let number)),
+            ("router", "dataConnectionCount", .integer(let number)):
+            .string(String(number))
+        default: value
+        }
     }
 
     /// The name of a type in files, where the two configuration types have shorter names.

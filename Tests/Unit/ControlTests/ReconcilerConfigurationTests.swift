@@ -61,7 +61,7 @@ import Testing
         let expected = """
             [
               ["router", {"id": "west-a1b2c3", "mode": "interior", "metadata": "{\\"id\\":\\"7c2f\\",\
-            \\"version\\":\\"2.3.0\\",\\"platform\\":\\"linux\\"}", "helloMaxAgeSeconds": 3}],
+            \\"version\\":\\"2.3.0\\",\\"platform\\":\\"linux\\"}", "helloMaxAgeSeconds": "3"}],
               ["site", {"name": "west", "version": "2.3.0", "platform": "linux", "namespace": "ns"}],
               ["sslProfile", {"name": "east-1-profile", \(certs("east-1-profile"))}],
               ["sslProfile", {"name": "skupper-local-server", \(certs("skupper-local-server"))}],
@@ -70,13 +70,13 @@ import Testing
               ["address", {"prefix": "mc", "distribution": "multicast"}],
               ["connector", {"name": "east-1", "host": "192.0.2.7", "port": "55671", "role": "inter-router", \
             "cost": 5, "sslProfile": "east-1-profile", "verifyHostname": true}],
-              ["listener", {"name": "@9091", "host": "127.0.0.1", "port": "9091", "role": "normal", "healthz": true, \
+              ["listener", {"name": "@9091", "host": "127.0.0.1", "port": 9091, "role": "normal", "healthz": true, \
             "metrics": true, "http": true, "httpRootDir": "disabled"}],
-              ["listener", {"name": "skupper-local", "host": "127.0.0.1", "port": "5672", "role": "normal", \
+              ["listener", {"name": "skupper-local", "host": "127.0.0.1", "port": 5672, "role": "normal", \
             "sslProfile": "skupper-local-server", \(tls)}],
-              ["listener", {"name": "west-inter-router", "port": "55671", "role": "inter-router", \
+              ["listener", {"name": "west-inter-router", "port": 55671, "role": "inter-router", \
             "sslProfile": "skupper-site-server", \(tls)}],
-              ["listener", {"name": "west-edge", "port": "45680", "role": "edge", \
+              ["listener", {"name": "west-edge", "port": 45680, "role": "edge", \
             "sslProfile": "skupper-site-server", \(tls)}],
               ["tcpListener", {"name": "listener/backend", "address": "backend", "host": "0.0.0.0", "port": "8080", \
             "siteId": "7c2f"}],

@@ -44,7 +44,7 @@ import Testing
               ["address", {"prefix": "mc", "distribution": "multicast"}],
               ["connector", {"name": "west", "host": "192.0.2.20", "port": "55671", "role": "inter-router", \
             "cost": 2, "sslProfile": "s", "verifyHostname": false}],
-              ["listener", {"port": "5672", "openProperties": {"a":{"b":[1,true,null]},"z":"é"}}]
+              ["listener", {"port": 5672, "openProperties": {"a":{"b":[1,true,null]},"z":"é"}}]
             ]
 
             """
