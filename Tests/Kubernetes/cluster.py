@@ -158,13 +158,14 @@ class Cluster:
 
     # --- requests, by another client than the one under test --------------------------------------------------------
 
-    def request(self, method, path, body=None, content_type="application/json", user="admin", raw=False):
+    def request(self, method, path, body=None, content_type="application/json", user="admin", raw=False,
+                accept="application/json"):
         """One request; returns the parsed answer (its octets with `raw`) or raises Refused."""
         import ssl
         context = ssl.create_default_context(cafile=str(self.authority.certificate))
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data, method=method, headers={
-            "Authorization": f"Bearer {self.tokens[user]}", "Content-Type": content_type})
+            "Authorization": f"Bearer {self.tokens[user]}", "Content-Type": content_type, "Accept": accept})
         try:
             with urllib.request.urlopen(request, timeout=30, context=context) as answer:
                 content = answer.read()

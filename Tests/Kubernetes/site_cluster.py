@@ -33,7 +33,7 @@ def is_ok(url):
 class SiteCluster(Cluster):
     """An API server with our definitions, a controller, and Pods on request."""
 
-    def __init__(self):
+    def __init__(self, namespaces=NAMESPACES):
         super().__init__()
         self.pods = []
         self.controller = None
@@ -43,7 +43,7 @@ class SiteCluster(Cluster):
         # The API server knows ServiceAccounts by these names, so they have the rights of our manifests and Sites.
         for namespace in ("skupper", "alone"):
             self.token(f"system:serviceaccount:{namespace}:skupper-controller")
-        for namespace in (*NAMESPACES, "alone"):
+        for namespace in (*namespaces, "alone"):
             self.token(f"system:serviceaccount:{namespace}:skupper-router")
 
     def start(self):

@@ -10,8 +10,11 @@ import SiteReconciler
 /// The adaptor's hold on its router: brings it to the configuration and reports what it says. Used from one thread.
 struct AdaptorSession {
     private static let scanInterval: Int64 = 3_000
+    /// Added to the time between two scans by every router, milliseconds: all ask all.
+    private static let scanIntervalOfRouter: Int64 = 200
     /// Where the routers of a site say what they see.
     static let statusMap = "skupper-network-status"
+    private static let networkKey = "NetworkStatus"
 
     private let environment: AdaptorEnvironment
     private let log: ControllerLog
@@ -20,11 +23,12 @@ struct AdaptorSession {
     private let management: RouterManagement
     private var applied: RouterConfiguration?
     private var lastFault = ""
-    /// What was written last, "" when it has to be written whatever it is.
-    private(set) var reported = ""
+    /// What was written last, by key; empty when it has to be written whatever it is.
+    private(set) var reported: [String: String] = [:]
     private var scan = NetworkScan()
     private var scanWorker: Worker<NetworkScan>?
     private var nextScan: Int64 = 0
+    private var scanStart: Int64 = 0
     private var lastLinkErrors: [String: String] = [:]
     /// The router answered when it was last asked.
     private(set) var isReachable = false
@@ -73,6 +77,7 @@ struct AdaptorSession {
                 return false
             }
             applied = wanted
+            if !plan.steps.isEmpty { nextScan = now }
             note("")
             return true
         } catch {
@@ -89,7 +94,7 @@ struct AdaptorSession {
     // MARK: Report
 
     /// Makes the next round write its report although nothing changed.
-    mutating func forgetReport() { reported = "" }
+    mutating func forgetReport() { reported = [:] }
 
     private mutating func observe() {
         let now = MonotonicClock.now
@@ -134,32 +139,36 @@ struct AdaptorSession {
 
     private mutating func lookAround(_ seen: RouterObservation, now: Int64) {
         if let result = scanWorker?.take() {
-            scan = result
+            scan = result.keeping(scan, of: Set(seen.routers.map(\.id)))
             scanWorker = nil
+            // A tenth of the time at most is spent on asking, however large the network is.
+            nextScan = max(nextScan, now + 9 * (now - scanStart))
         }
         let own = applied?.router[string: "id"] ?? ""
         let ids = seen.routers.map(\.id).filter { $0 != own }
-        let hasNew = ids.contains { scan.metadata[$0] == nil } && now >= nextScan - 2_000
-        guard scanWorker == nil, now >= nextScan || hasNew else { return }
-        nextScan = now + AdaptorSession.scanInterval
-        if ids.isEmpty {
-            scan = NetworkScan()
-        } else {
-            let address = address
-            scanWorker = Worker { NetworkScan.run(address, own: own, routers: ids) }
-        }
+        let hasNew = ids.contains { scan.metadata[$0] == nil } && now >= scanStart + 1_000
+        guard scanWorker == nil, !own.isEmpty, now >= nextScan || hasNew else { return }
+        scanStart = now
+        nextScan = now + max(AdaptorSession.scanInterval, Int64(ids.count) * AdaptorSession.scanIntervalOfRouter)
+        let address = address
+        scanWorker = Worker { NetworkScan.run(address, own: own, routers: ids, includesOwn: true) }
     }
 
-    /// Writes the observation when it differs from what was written.
+    /// Writes what differs from what was written: the own router's observation, and the network in upstream's form.
+    /// Two routers of a site see one network, so either may write that.
     private mutating func report(_ observation: RouterObservation) {
-        let text = observation.json()
-        guard text != reported, let client else { return }
-        let key = "router.\(environment.group)"
+        var texts = ["router.\(environment.group)": observation.json()]
+        let own = applied?.router[string: "id"] ?? ""
+        if scan.reports.contains(where: { $0.id == own }) {
+            texts[AdaptorSession.networkKey] = NetworkStatus(reports: scan.reports).json(near: environment.siteID)
+        }
+        texts = texts.filter { reported[$0.key] != $0.value }
+        guard !texts.isEmpty, let client else { return }
+        let data = Document.map(DocumentMap(texts.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) }))
         do {
             do throws(APIFault) {
                 _ = try client.merge(
-                    .configMaps, namespace: environment.namespace, name: AdaptorSession.statusMap,
-                    ["data": .map(DocumentMap([(key, .string(text))]))])
+                    .configMaps, namespace: environment.namespace, name: AdaptorSession.statusMap, ["data": data])
             } catch {
                 guard error.isNotFound else { throw error }
                 var map: Document = [
@@ -174,10 +183,10 @@ struct AdaptorSession {
                             ]
                         ], at: ["metadata", "ownerReferences"])
                 }
-                map["data"] = .map(DocumentMap([(key, .string(text))]))
+                map["data"] = data
                 _ = try client.create(.configMaps, namespace: environment.namespace, map)
             }
-            reported = text
+            reported.merge(texts) { $1 }
         } catch {
             note("status cannot be written: \(error)")
         }

@@ -40,6 +40,8 @@ package final class ClusterController: Sendable {
     /// A controller for the cluster that `access` leads to.
     package init(_ access: ClusterAccess, environment: ControllerEnvironment, log: ControllerLog) throws(APIFault) {
         self.access = access
+        var environment = environment
+        environment.settings.availableGroups = ClusterController.groups(access)
         self.environment = environment
         self.log = log
         let (cache, queue) = (cache, queue)
@@ -50,6 +52,15 @@ package final class ClusterController: Sendable {
         redemptions = TokenRedemptions(access, cache: cache, log: log) { namespace, pause in
             queue.add(namespace, afterMilliseconds: pause)
         }
+    }
+
+    /// The API groups that the cluster has; empty when it does not say: then each kind is tried.
+    private static func groups(_ access: ClusterAccess) -> Set<String> {
+        var request = APIRequest(.get, ["apis"])
+        request.timeoutMilliseconds = 5_000
+        request.attempts = 1
+        guard let client = try? APIClient(access), let list = try? client.object(request) else { return [] }
+        return Set((list["groups"]?.listValue ?? []).compactMap { $0["name"]?.stringValue })
     }
 
     /// Runs until a signal says stop.
@@ -97,14 +108,18 @@ package final class ClusterController: Sendable {
     // MARK: Watching
 
     private func watch(with watcher: ClusterWatcher) {
-        let kinds = WatchedKinds.all(environment.settings)
-        state.withLock { $0.missing = Set(kinds.map(\.plural)) }
-        for kind in kinds {
-            watcher.add(kind, namespace: environment.watchedNamespace) { [self] in delivered($0, kind: kind) }
+        let orders = WatchedKinds.all(environment.settings)
+        state.withLock { $0.missing = Set(orders.map(\.name)) }
+        for order in orders {
+            let namespace = order.isOwn ? environment.namespace : environment.watchedNamespace
+            watcher.add(order.kind, namespace: namespace, labels: order.labels, fields: order.fields) { [self] in
+                delivered($0, order)
+            }
         }
     }
 
-    private func delivered(_ delivery: WatchDelivery, kind: APIResource) {
+    private func delivered(_ delivery: WatchDelivery, _ order: WatchedKinds.Order) {
+        let kind = order.kind
         switch delivery {
         case .changed(let object):
             let object = kind.completed(object)
@@ -115,19 +130,19 @@ package final class ClusterController: Sendable {
             cache.remove(object)
             if wasOurs, let name = object.value(at: ["metadata", "namespace"])?.stringValue { queue.add(name) }
             touch(object, kind: kind)
-        case .synced: arrived(kind)
+        case .synced: arrived(order)
         case .troubled(let fault):
             // Clusters whose definitions are older lack this kind.
-            if fault.isNotFound, kind.kind == "MultiKeyListener" { arrived(kind) }
+            if fault.isNotFound, WatchedKinds.optional.contains(kind.kind) { arrived(order) }
             let text = "\(fault)"
             let isNew = state.withLock { state in
-                defer { state.troubles[kind.plural] = text }
-                return state.troubles[kind.plural] != text
+                defer { state.troubles[order.name] = text }
+                return state.troubles[order.name] != text
             }
-            if isNew { log.warn("watch of \(kind.plural): \(text)") }
+            if isNew { log.warn("watch of \(order.name): \(text)") }
         case .recovered:
             let isQuiet = state.withLock { state in
-                state.troubles[kind.plural] = nil
+                state.troubles[order.name] = nil
                 return state.troubles.isEmpty && state.missing.isEmpty
             }
             // Plans that failed meanwhile need not wait for their time.
@@ -135,9 +150,9 @@ package final class ClusterController: Sendable {
         }
     }
 
-    private func arrived(_ kind: APIResource) {
+    private func arrived(_ order: WatchedKinds.Order) {
         let isComplete = state.withLock { state in
-            state.missing.remove(kind.plural) != nil && state.missing.isEmpty
+            state.missing.remove(order.name) != nil && state.missing.isEmpty
         }
         if isComplete { lookAtAll() }
     }
@@ -159,11 +174,26 @@ package final class ClusterController: Sendable {
             for connector in cache.attaching("AttachedConnector") where connector.namespace == name {
                 queue.add(connector.spec("siteNamespace")?.scalarText ?? name)
             }
+        case "ConfigMap" where name == environment.namespace:
+            if resource.name == WatchedKinds.logConfig { setLogLevel() }
+            let labels = resource.document.value(at: ["metadata", "labels"])
+            if WatchedKinds.sharedMarks.contains(where: { labels?[$0] != nil }) { lookAtAll() }
+        case "Gateway": lookAtAll()
         case "SecuredAccess", "Secret", "Service":
             // The grant server's address is in the status of every grant.
             if resource.name == "skupper-grant-server", name == environment.namespace { lookAtAll() }
         default: break
         }
+    }
+
+    /// The level that the ConfigMap in the controller's namespace names; `info` without one.
+    private func setLogLevel() {
+        let map = cache.get("ConfigMap", WatchedKinds.logConfig, in: environment.namespace)
+        let text = map?.document.value(at: ["data", "CONTROLLER_LOG_LEVEL"])?.scalarText?.lowercased() ?? "info"
+        let level = ControllerLog.Level(rawValue: text) ?? .info
+        guard level != log.level else { return }
+        log.level = level
+        log.note("log level \(level.rawValue)")
     }
 
     // MARK: Leading
@@ -223,7 +253,10 @@ package final class ClusterController: Sendable {
         guard mayWrite() else { return .done }
         var writer = PlanWriter(client: client, cache: cache, namespace: namespace, mayGoOn: mayWrite)
         writer.carryOut(plan)
-        report(writer.faults, in: namespace)
+        report(writer.faults, notes: plan.notes, in: namespace)
+        log.debug(
+            "namespace \(namespace): \(plan.applies.count) to apply, \(plan.orders.count) certificates, "
+                + "\(plan.deletes.count) to delete, \(plan.statuses.count) statuses, \(writer.faults.count) faults")
         if let site = snapshot.objects("Site").compactMap(Site.init).first(where: { !$0.uid.isEmpty }) {
             redemptions.start(plan.redemptions, namespace: namespace, site: site)
         }
@@ -243,20 +276,23 @@ package final class ClusterController: Sendable {
         if isNew { queue.add(namespace) }
     }
 
-    private func report(_ faults: [String], in namespace: String) {
-        let text = faults.joined(separator: "; ")
-        let isNew = state.withLock { state in
-            defer { state.lastFaults[namespace] = text }
-            return state.lastFaults[namespace] ?? "" != text
+    private func report(_ faults: [String], notes: [String], in namespace: String) {
+        for (kind, texts) in [("faults", faults), ("notes", notes)] {
+            let text = texts.joined(separator: "; ")
+            let key = "\(kind) \(namespace)"
+            let isNew = state.withLock { state in
+                defer { state.lastFaults[key] = text.isEmpty ? nil : text }
+                return state.lastFaults[key] ?? "" != text
+            }
+            if isNew, !text.isEmpty { log.warn("namespace \(namespace): \(text)") }
         }
-        if isNew, !text.isEmpty { log.warn("namespace \(namespace): \(text)") }
     }
 
     /// Whether this controller, of several in a cluster, has the namespace (control-plane.md §4.1).
     private func isControlled(_ namespace: String) -> Bool {
         guard let map = cache.get("ConfigMap", "skupper", in: namespace),
             let wanted = map.document.value(at: ["data", "controller"])?.stringValue, !wanted.isEmpty
-        else { return true }
+        else { return !environment.requiresExplicitControl }
         let name = environment.settings.controllerName
         return wanted == name || wanted == "\(environment.namespace)/\(name)"
     }
@@ -277,8 +313,11 @@ package final class ClusterController: Sendable {
                     pods: cache.resources(in: connector.namespace).filter { $0.kind == "Pod" })
             }
         let bindings = cache.attaching("AttachedConnectorBinding").filter { $0.namespace != namespace }
+        let own = environment.namespace
+        let shared = namespace == own ? [] : cache.resources(in: own).filter { $0.kind == "ConfigMap" }
         return NamespaceSnapshot(
             namespace: namespace, resources: resources, attached: attached, bindings: bindings,
+            shared: shared, gateway: cache.get("Gateway", NamespacePlanner.gatewayName, in: own),
             spoiltSecrets: spoilt, grantURL: grantURL(), grantAuthority: grantSecret?.textValue("ca.crt") ?? "",
             denial: state.withLock { $0.denials[namespace] ?? "" })
     }

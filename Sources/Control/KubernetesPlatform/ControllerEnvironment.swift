@@ -10,6 +10,8 @@ package struct ControllerEnvironment: Sendable {
     package var namespace: String
     /// The namespace to look after; nil for all.
     package var watchedNamespace: String?
+    /// Only namespaces whose ConfigMap `skupper` names this controller are looked after.
+    package var requiresExplicitControl: Bool
     /// Where health is asked for.
     package var healthHost: String
     package var healthPort: UInt16
@@ -44,6 +46,10 @@ package struct ControllerEnvironment: Sendable {
         settings.ingressDomain = text("SKUPPER_INGRESS_DOMAIN")
         settings.ingressClass = text("SKUPPER_INGRESS_CLASS_NAME")
         settings.proxyDomain = text("SKUPPER_HTTP_PROXY_DOMAIN")
+        settings.gatewayClass = text("SKUPPER_GATEWAY_CLASS")
+        settings.gatewayDomain = text("SKUPPER_GATEWAY_DOMAIN")
+        settings.gatewayPort = Int(text("SKUPPER_GATEWAY_PORT", "8443")) ?? 8443
+        requiresExplicitControl = text("REQUIRE_EXPLICIT_CONTROL") == "true"
         settings.omitsSecurityContext = text("DISABLE_SECURITY_CONTEXT") == "true"
         settings.controllerName = name
         settings.controllerNamespace = self.namespace

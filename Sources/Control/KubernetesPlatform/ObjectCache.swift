@@ -20,6 +20,7 @@ final class ObjectCache: Sendable {
     func put(_ document: Document) -> Bool {
         var document = document
         document.set(nil, at: ["metadata", "managedFields"])
+        ObjectCache.trim(&document)
         guard let resource = try? Resource(document: document) else { return false }
         return state.withLock { state in
             let old = state.namespaces[resource.namespace]?[resource.key]
@@ -30,6 +31,27 @@ final class ObjectCache: Sendable {
             if ObjectCache.attachingKinds.contains(resource.kind) { state.attaching.insert(resource.namespace) }
             return true
         }
+    }
+
+    /// Leaves out what no plan reads of kinds of which a cluster may have many and large objects.
+    static func trim(_ document: inout Document) {
+        func keep(_ keys: [String], at path: [String]) {
+            guard let entries = document.value(at: path)?.mapValue?.entries else { return }
+            document.set(
+                .map(DocumentMap(entries.filter { keys.contains($0.key) }.map { ($0.key, $0.value) })), at: path)
+        }
+        switch document["kind"]?.stringValue {
+        case "Pod":
+            document["spec"] = nil
+            keep(["phase", "podIP", "conditions"], at: ["status"])
+        case "Secret":
+            keep(
+                ["tls.crt", "tls.key", "ca.crt", "host", "port", "username", "password"], at: ["data"])
+        case "Service": keep(["type", "ports", "selector"], at: ["spec"])
+        default: return
+        }
+        document.set(
+            nil, at: ["metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration"])
     }
 
     /// Takes an object out, unless another one of its name came meanwhile.

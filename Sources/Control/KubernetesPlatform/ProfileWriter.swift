@@ -6,12 +6,14 @@ import SiteModel
 /// Writes the files of TLS profiles from Secrets (control-plane.md §4.8).
 struct ProfileWriter: Sendable {
     let folder: String
+    /// Where the passwords of proxies go.
+    let proxyFolder: String
 
     /// Writes what a configuration names; gives the profiles whose Secret is not there, or not yet of the generation
     /// that the configuration means.
     func write(_ configuration: RouterConfiguration, secrets: [String: Secret]) throws(FileError) -> [String] {
         let sources = ProfileWriter.sources(secrets)
-        var missing: [String] = []
+        var missing = try writePasswords(configuration, secrets: secrets)
         for profile in configuration.entities(ofType: "sslProfile") {
             let name = profile.name
             let wanted = Int64(profile.integer("ordinal") ?? 0)
@@ -35,6 +37,26 @@ struct ProfileWriter: Sendable {
                 if let old = try? Files.read(path), old == value { continue }
                 try Files.write(path, bytes: value, mode: key == "tls.key" ? 0o600 : 0o644)
             }
+        }
+        return missing
+    }
+
+    /// The passwords of proxies, each in the file that its profile names; a profile has the name of its Secret.
+    private func writePasswords(
+        _ configuration: RouterConfiguration, secrets: [String: Secret]
+    ) throws(FileError) -> [String] {
+        var missing: [String] = []
+        for profile in configuration.entities(ofType: "proxyProfile") {
+            let prefix = "file:\(proxyFolder)/\(profile.name)/"
+            guard let text = profile[string: "password"], text.hasPrefix(prefix) else { continue }
+            guard let password = secrets[profile.name]?.value("password") else {
+                missing.append("password in Secret \(profile.name)")
+                continue
+            }
+            try Files.makeDirectory("\(proxyFolder)/\(profile.name)")
+            let path = String(text.dropFirst("file:".count))
+            if let old = try? Files.read(path), old == password { continue }
+            try Files.write(path, bytes: password, mode: 0o600)
         }
         return missing
     }

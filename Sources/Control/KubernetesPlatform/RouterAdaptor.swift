@@ -19,6 +19,10 @@ package struct AdaptorEnvironment: Sendable {
     package var group: String
     /// Where TLS profiles and the configuration are written.
     package var folder: String
+    /// Where the passwords of proxies are written: in a pod a volume of their own.
+    package var proxyFolder: String {
+        folder == AdaptorEnvironment.podFolder ? ClusterState.proxyFolder : "\(folder)/proxies"
+    }
     /// Address at which the router listens instead of all addresses; "" in a pod. For routers that share a network.
     package var bindAddress: String
     package var healthPort: UInt16
@@ -48,8 +52,6 @@ package final class RouterAdaptor: Sendable {
     private static let initLimit = 60
     /// Between two looks at the router, milliseconds.
     private static let interval = 1_000
-    /// Between two scans of the other routers, milliseconds.
-    private static let scanInterval: Int64 = 3_000
 
     private struct State {
         var map: Resource?
@@ -72,7 +74,7 @@ package final class RouterAdaptor: Sendable {
         self.access = access
         self.environment = environment
         self.log = log
-        files = ProfileWriter(folder: environment.folder)
+        files = ProfileWriter(folder: environment.folder, proxyFolder: environment.proxyFolder)
     }
 
     // MARK: Before the router starts
@@ -116,6 +118,7 @@ package final class RouterAdaptor: Sendable {
     private func configurationText(_ map: Resource?) -> String? {
         guard let text = map?.document.value(at: ["data", "skrouterd.json"])?.stringValue else { return nil }
         let moved = text.replacing(AdaptorEnvironment.podFolder, with: environment.folder)
+            .replacing(ClusterState.proxyFolder, with: environment.proxyFolder)
         return environment.bindAddress.isEmpty ? moved : RouterAdaptor.bound(moved, to: environment.bindAddress)
     }
 
@@ -208,7 +211,7 @@ package final class RouterAdaptor: Sendable {
                 }
                 return (state.map, state.secrets, state.isChanged, state.seenReport)
             }
-            if let seen, seen != session.reported { session.forgetReport() }
+            if let seen, seen != session.reported["router.\(environment.group)"] ?? "" { session.forgetReport() }
             let text = configurationText(map)
             let isInSync = session.tend(text, secrets: secrets, isChanged: isChanged, files: files)
             if !isInSync { state.withLock { $0.isChanged = true } }

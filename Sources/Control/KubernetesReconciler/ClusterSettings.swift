@@ -19,7 +19,11 @@ package struct ClusterSettings: Hashable, Sendable {
     package var ingressClass: String
     /// Domain for Contour's HTTPProxies.
     package var proxyDomain: String
-    /// API groups beyond Kubernetes' own that the cluster has.
+    /// Class of the Gateway that TLSRoutes go through, their domain ("" for the Gateway's own address), and its port.
+    package var gatewayClass = ""
+    package var gatewayDomain = ""
+    package var gatewayPort = 8443
+    /// API groups that the cluster has; empty when that is not known.
     package var availableGroups: Set<String>
     /// Leave out security contexts, for clusters that set their own.
     package var omitsSecurityContext: Bool
@@ -80,8 +84,14 @@ package struct ClusterSettings: Hashable, Sendable {
         if enabledAccessTypes.contains("nodeport"), clusterHost.isEmpty {
             result.append("Cluster host must be set to enable nodeport access type.")
         }
+        if enabledAccessTypes.contains("gateway"), gatewayClass.isEmpty {
+            result.append("Gateway class must be set to enable gateway access type.")
+        }
         return result
     }
+
+    /// Whether the cluster has an API group, or may have it where that is not known.
+    package func mayHave(_ group: String) -> Bool { availableGroups.isEmpty || availableGroups.contains(group) }
 
     /// The type that "" and `default` stand for.
     package var resolvedDefault: String {
@@ -91,14 +101,14 @@ package struct ClusterSettings: Hashable, Sendable {
         return enabledAccessTypes.first ?? "local"
     }
 
-    /// The access type that a text of a resource means; nil when it is not enabled or not built.
+    /// The access type that a text of a resource means; nil when it is not enabled.
     package func accessType(_ text: String) -> AccessType? {
         let word = text.isEmpty || text == "default" ? resolvedDefault : text
         return enabledAccessTypes.contains(word) ? AccessType(rawValue: word) : nil
     }
 }
 
-/// How a Service is reached from outside (sheet §4.6). `gateway` is not among them: it is not built.
+/// How a Service is reached from outside (sheet §4.6).
 package enum AccessType: String, Hashable, Sendable, CaseIterable {
     case local
     case loadbalancer
@@ -107,6 +117,17 @@ package enum AccessType: String, Hashable, Sendable, CaseIterable {
     case ingress
     case ingressNginx = "ingress-nginx"
     case contour = "contour-http-proxy"
+    case gateway
+
+    /// The API group of the objects it makes, beyond Kubernetes' own.
+    var group: String? {
+        switch self {
+        case .route: "route.openshift.io"
+        case .contour: "projectcontour.io"
+        case .gateway: "gateway.networking.k8s.io"
+        default: nil
+        }
+    }
 
     /// `spec.type` of the Service.
     var serviceType: String {

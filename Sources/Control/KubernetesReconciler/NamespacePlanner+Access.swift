@@ -39,6 +39,7 @@ extension NamespacePlanner {
         planRouterAccesses()
         for access in routerAccesses where faults[access.resource.key] == nil { planSecured(access) }
         planGrantServer()
+        planGateway()
         let made = Set(securedAccesses.map(\.name))
         for resource in snapshot.objects("SecuredAccess") where !made.contains(resource.name) {
             // Generated ones that nothing asks for are on their way out.
@@ -148,6 +149,10 @@ extension NamespacePlanner {
             faults[key] = "unsupported access type"
             return
         }
+        if let group = type.group, !settings.mayHave(group) {
+            faults[key] = "access type \(type.rawValue) needs the API \(group), which this cluster does not have"
+            return
+        }
         let numbers = access.ports.flatMap { [$0.port, $0.targetPort] }
         guard !numbers.isEmpty, numbers.allSatisfy({ (1...65_535).contains($0) }) else {
             faults[key] = "ports: at least one is needed, each with a number from 1 to 65535"
@@ -181,6 +186,7 @@ extension NamespacePlanner {
         case .route: found = routeEndpoints(access)
         case .ingress, .ingressNginx: found = ingressEndpoints(access, isNginx: type == .ingressNginx)
         case .contour: found = proxyEndpoints(access)
+        case .gateway: found = gatewayEndpoints(access)
         }
         if found.isEmpty {
             waits[key] = waits[key] ?? "waiting for external address of Service \(access.name)"

@@ -24,7 +24,11 @@ extension NamespacePlanner {
         } else {
             want(local)
         }
-        for group in groups { want(deployment(site, group: group)) }
+        let isOwn = snapshot.namespace == settings.controllerNamespace
+        let maps = snapshot.shared + (isOwn ? snapshot.objects("ConfigMap") : [])
+        let sizing = RouterSizing(maps, size: site.resource.settings["size"] ?? "")
+        plan.notes += sizing.faults
+        for group in groups { want(deployment(site, group: group, sizing: sizing)) }
     }
 
     private mutating func renderAccount(_ site: Site) {
@@ -56,7 +60,7 @@ extension NamespacePlanner {
         want(binding)
     }
 
-    private func deployment(_ site: Site, group: String) -> Document {
+    private func deployment(_ site: Site, group: String, sizing: RouterSizing) -> Document {
         var deployment = object(
             "apps/v1", "Deployment", group, labels: NamespacePlanner.labels.merging([Marks.group: group]) { $1 },
             owner: site.resource)
@@ -71,8 +75,11 @@ extension NamespacePlanner {
         var pod: Document = [
             "serviceAccountName": .string(site.serviceAccount.isEmpty ? "skupper-router" : site.serviceAccount),
             "enableServiceLinks": false,
-            "initContainers": [initContainer(site, group: group)],
-            "containers": [routerContainer(site), adaptorContainer(site, group: group)],
+            "initContainers": [sized(initContainer(site, group: group), sizing.adaptor)],
+            "containers": [
+                sized(routerContainer(site), sizing.router),
+                sized(adaptorContainer(site, group: group), sizing.adaptor),
+            ],
             "volumes": [
                 ["name": "skupper-router-certs", "emptyDir": .emptyMap],
                 ["name": "skupper-router-proxies", "emptyDir": .emptyMap],
@@ -96,6 +103,12 @@ extension NamespacePlanner {
             ],
         ]
         return deployment
+    }
+
+    private func sized(_ container: Document, _ resources: Document?) -> Document {
+        var result = container
+        if let resources { result["resources"] = resources }
+        return result
     }
 
     private static let antiAffinity: Document = [

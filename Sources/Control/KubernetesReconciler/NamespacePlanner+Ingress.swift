@@ -1,8 +1,21 @@
 import ControlIO
 import SiteModel
 
-/// Ways in by SNI: Routes, Ingresses and HTTPProxies pass TLS through to the router by host name (sheet §4.6).
+/// Ways in by SNI: Routes, Ingresses, HTTPProxies and TLSRoutes pass TLS through to the router by host name
+/// (sheet §4.6).
 extension NamespacePlanner {
+    /// As `want`, unless an object of that name is somebody else's: then the access has a fault.
+    private mutating func wantOwn(_ object: Document, for access: SecuredAccess) -> Bool {
+        let kind = object["kind"]?.stringValue ?? ""
+        let name = object.value(at: ["metadata", "name"])?.stringValue ?? ""
+        guard !isForeign(kind, name) else {
+            faults[access.resource.key] = "\(kind) \(name) already exists in namespace"
+            return false
+        }
+        want(object)
+        return true
+    }
+
     mutating func routeEndpoints(_ access: SecuredAccess) -> [Endpoint] {
         waits[access.resource.key] = "waiting for the host of Route \(access.name)-\(access.ports.first?.name ?? "")"
         let domain = access.resource.settings["domain"] ?? settings.ingressDomain
@@ -19,7 +32,7 @@ extension NamespacePlanner {
             ]
             if !domain.isEmpty { spec["host"] = .string("\(name).\(domain)") }
             route["spec"] = spec
-            want(route)
+            guard wantOwn(route, for: access) else { return [] }
             if let host = snapshot.object("Route", name)?.spec("host")?.scalarText, !host.isEmpty {
                 found.append(Endpoint(name: port.name, host: host, port: "443"))
             }
@@ -61,7 +74,7 @@ extension NamespacePlanner {
         var spec: Document = ["rules": .list(rules)]
         if !ingressClass.isEmpty { spec["ingressClassName"] = .string(ingressClass) }
         ingress["spec"] = spec
-        want(ingress)
+        guard wantOwn(ingress, for: access) else { return [] }
         guard !domain.isEmpty else { return [] }
         return access.ports.map {
             Endpoint(name: $0.name, host: "\($0.name).\(snapshot.namespace).\(domain)", port: "443")
@@ -80,7 +93,7 @@ extension NamespacePlanner {
             waits[access.resource.key] = "waiting for SKUPPER_HTTP_PROXY_DOMAIN to be set for the controller"
             return []
         }
-        return access.ports.map { port in
+        return access.ports.compactMap { port in
             let name = "\(access.name)-\(port.name)"
             let host = "\(name).\(snapshot.namespace).\(settings.proxyDomain)"
             var proxy = object(
@@ -90,8 +103,82 @@ extension NamespacePlanner {
                 "virtualhost": ["fqdn": .string(host), "tls": ["passthrough": true]],
                 "tcpproxy": ["services": [["name": .string(access.name), "port": .int(Int64(port.port))]]],
             ]
-            want(proxy)
+            guard wantOwn(proxy, for: access) else { return nil }
             return Endpoint(name: port.name, host: host, port: "443")
+        }
+    }
+
+    // MARK: Gateway
+
+    /// The one Gateway of a controller, in its namespace, through which the TLSRoutes of all namespaces go.
+    mutating func planGateway() {
+        guard snapshot.namespace == settings.controllerNamespace, settings.enabledAccessTypes.contains("gateway"),
+            !settings.gatewayClass.isEmpty
+        else { return }
+        guard !isForeign("Gateway", NamespacePlanner.gatewayName) else {
+            plan.notes.append("Gateway \(NamespacePlanner.gatewayName) belongs to somebody else and is used as it is")
+            return
+        }
+        var gateway = object("gateway.networking.k8s.io/v1", "Gateway", NamespacePlanner.gatewayName, owner: nil)
+        gateway["spec"] = [
+            "gatewayClassName": .string(settings.gatewayClass),
+            "listeners": [
+                [
+                    "name": "tls", "protocol": "TLS", "port": .int(Int64(settings.gatewayPort)),
+                    "tls": ["mode": "Passthrough"], "allowedRoutes": ["namespaces": ["from": "All"]],
+                ]
+            ],
+        ]
+        want(gateway)
+    }
+
+    /// The Gateway's name.
+    package static let gatewayName = "skupper"
+
+    /// The domain below which TLSRoutes have their hosts: the configured one, else the Gateway's address.
+    private var gatewayDomain: String {
+        if !settings.gatewayDomain.isEmpty { return settings.gatewayDomain }
+        let addresses = snapshot.gateway?.status("addresses")?.listValue ?? []
+        func value(_ type: String) -> String? {
+            addresses.first { ($0["type"]?.scalarText ?? "IPAddress") == type }?["value"]?.scalarText
+        }
+        return value("Hostname") ?? value("IPAddress").map { "\($0).nip.io" } ?? ""
+    }
+
+    mutating func gatewayEndpoints(_ access: SecuredAccess) -> [Endpoint] {
+        let domain = gatewayDomain
+        guard !domain.isEmpty else {
+            waits[access.resource.key] =
+                "waiting for the address of Gateway \(settings.controllerNamespace)/\(NamespacePlanner.gatewayName)"
+            return []
+        }
+        return access.ports.compactMap { port in
+            let name = "\(access.name)-\(port.name)"
+            let host = "\(name).\(snapshot.namespace).\(domain)"
+            var route = object(
+                "gateway.networking.k8s.io/v1alpha2", "TLSRoute", name, labels: [Marks.securedAccess: access.name],
+                owner: access.resource)
+            route["spec"] = [
+                "parentRefs": [
+                    [
+                        "kind": "Gateway", "name": .string(NamespacePlanner.gatewayName),
+                        "namespace": .string(settings.controllerNamespace), "sectionName": "tls",
+                    ]
+                ],
+                "hostnames": [.string(host)],
+                "rules": [
+                    [
+                        "backendRefs": [
+                            [
+                                "name": .string(access.name), "namespace": .string(snapshot.namespace),
+                                "port": .int(Int64(port.port)),
+                            ]
+                        ]
+                    ]
+                ],
+            ]
+            guard wantOwn(route, for: access) else { return nil }
+            return Endpoint(name: port.name, host: host, port: String(settings.gatewayPort))
         }
     }
 }

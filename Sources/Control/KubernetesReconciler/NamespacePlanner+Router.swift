@@ -136,6 +136,7 @@ extension NamespacePlanner {
         return result
     }
 
+    /// The oldest generation whose connections stay: as many before the present one as the Secret or the Site say.
     private func oldestValid(_ ordinal: Int64, secret: Secret?, site: Site) -> Int64 {
         let prior =
             secret?.resource.annotation(Marks.priorRevisions).flatMap { Int64($0) }

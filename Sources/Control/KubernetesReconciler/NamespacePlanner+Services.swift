@@ -97,7 +97,7 @@ extension NamespacePlanner {
             $0.resource.spec("exposePodsByName")?.boolValue ?? false
         }
         if listeners.isEmpty { return [:] }
-        let addresses = observation().addresses.filter { $0.value.localConsumers + $0.value.remoteConsumers > 0 }
+        let addresses = observation.addresses.filter { $0.value.localConsumers + $0.value.remoteConsumers > 0 }
         var result: [String: [String]] = [:]
         for listener in listeners {
             let prefix = "\(listener.routingKey)."

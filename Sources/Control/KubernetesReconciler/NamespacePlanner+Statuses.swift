@@ -5,7 +5,6 @@ import SiteReconciler
 /// Statuses: conditions and texts of sheet §1, from the plan's faults and what the routers report.
 extension NamespacePlanner {
     mutating func planStatuses(_ reconciliation: Reconciliation?) {
-        let observation = observation()
         let fault = site == nil ? "" : siteFault
         let resources = snapshot.resources.filter { $0.knownKind != nil }
         let usual: Set<ResourceKind> = [.link, .listener, .connector, .multiKeyListener]
@@ -55,20 +54,31 @@ extension NamespacePlanner {
         snapshot.objects("Pod").filter { $0.label(Marks.component) == "router" && !$0.isGoing }.map(PodView.init)
     }
 
-    /// The truth of all routers of the site, as their adaptors wrote it.
-    func observation() -> RouterObservation {
-        guard routerPods.contains(where: \.isReady) else {
-            return RouterObservation(isRunning: false, fault: "no router pod is ready")
+    /// The truth of all routers of the site that run, as their adaptors wrote it, and that of the network. Upstream's
+    /// adaptor writes the network's alone.
+    static func report(
+        _ snapshot: NamespaceSnapshot, site: Site?
+    ) -> (observation: RouterObservation, network: NetworkStatus?) {
+        let ready = snapshot.objects("Pod").filter { $0.label(Marks.component) == "router" && !$0.isGoing }
+            .map(PodView.init).filter(\.isReady)
+        guard let site, !ready.isEmpty else {
+            return (RouterObservation(isRunning: false, fault: "no router pod is ready"), nil)
         }
         let map = snapshot.object("ConfigMap", "skupper-network-status")
+        let network = map?.document.value(at: ["data", "NetworkStatus"])?.stringValue.flatMap {
+            NetworkStatus(json: $0)
+        }
         var result: RouterObservation?
-        for group in groups {
-            guard let text = map?.document.value(at: ["data", "router.\(group)"])?.stringValue,
+        for group in groups(ha: site.ha) {
+            // What a router said before its pod went is not true any more.
+            guard ready.contains(where: { ($0.resource.label(Marks.group) ?? group) == group }),
+                let text = map?.document.value(at: ["data", "router.\(group)"])?.stringValue,
                 let observed = RouterObservation(json: text)
             else { continue }
             result = result.map { $0.merged(with: observed) } ?? observed
         }
-        return result ?? RouterObservation(isRunning: false, fault: "the router has not reported yet")
+        let told = result ?? network.flatMap { RouterObservation(network: $0, siteID: site.uid) }
+        return (told ?? RouterObservation(isRunning: false, fault: "the router has not reported yet"), network)
     }
 
     /// Running: one ready pod is enough (sheet §1.3).
@@ -100,10 +110,12 @@ extension NamespacePlanner {
         conditions.append(.init(type: .resolved, state: site.acceptsLinks ? resolved(site) : nil))
         let ends = siteEndpoints()
         let ids = Set(observation.routers.compactMap { NamespacePlanner.siteID($0) })
+        let records = observation.isRunning ? network?.records(near: site.uid) : nil
         return ResourceStatus(
             key: resource.key, conditions: conditions,
             fields: [
                 "endpoints": ends.isEmpty ? .none : .some(.list(ends.map(\.document))),
+                "network": records.flatMap { $0.listValue?.isEmpty == false ? $0 : nil },
                 "sitesInNetwork": .some(.int(Int64(max(1, ids.count)))), "defaultIssuer": .some(.string(issuer)),
                 "controller": .some([
                     "name": .string(settings.controllerName), "namespace": .string(settings.controllerNamespace),

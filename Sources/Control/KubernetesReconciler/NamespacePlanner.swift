@@ -14,6 +14,11 @@ package struct NamespacePlanner {
 
     /// The Site in force, if there is one.
     let site: Site?
+    /// What the routers report of themselves, and of the network.
+    let observation: RouterObservation
+    let network: NetworkStatus?
+    /// Templates of labels and annotations for generated objects.
+    let templates: [LabelTemplate]
     /// Why that Site cannot be served, "" if it can.
     var siteFault = ""
     var plan = ReconcilePlan()
@@ -40,7 +45,14 @@ package struct NamespacePlanner {
         self.settings = settings
         self.now = now
         self.makeCode = makeCode
-        site = NamespacePlanner.activeSite(snapshot)
+        let site = NamespacePlanner.activeSite(snapshot)
+        self.site = site
+        let report = NamespacePlanner.report(snapshot, site: site)
+        observation = report.observation
+        network = report.network
+        let own = snapshot.objects("ConfigMap").filter { $0.label(LabelTemplate.mark) != nil }
+        let shared = snapshot.shared.filter { $0.label(LabelTemplate.mark) != nil }
+        templates = (own + shared).map(LabelTemplate.init)
     }
 
     /// The plan of a namespace.
@@ -71,6 +83,7 @@ package struct NamespacePlanner {
     var groups: [String] { NamespacePlanner.groups(ha: site?.ha ?? false) }
 
     private mutating func run() {
+        plan.notes += templates.compactMap(\.fault)
         checkSite()
         planAccess()
         planCertificates()
@@ -132,7 +145,12 @@ package struct NamespacePlanner {
         _ apiVersion: String, _ kind: String, _ name: String, labels: [String: String] = [:],
         annotations: [String: String] = [:], owner: Resource?
     ) -> Document {
-        var marks = annotations
+        // What the user's templates say counts, except for labels and annotations of Skupper's own.
+        var (labels, marks) = (labels, annotations)
+        for template in templates where template.matches(kind: kind, name: name, labels: labels) {
+            labels.merge(template.labels.filter { !$0.key.contains("skupper.io/") || labels[$0.key] == nil }) { $1 }
+            marks.merge(template.annotations.filter { !$0.key.contains("skupper.io/") || marks[$0.key] == nil }) { $1 }
+        }
         marks[Marks.controlled] = "true"
         var metadata: Document = [
             "name": .string(name), "namespace": .string(snapshot.namespace), "annotations": Document(texts: marks),
@@ -154,7 +172,8 @@ package struct NamespacePlanner {
     /// Kinds of which generated objects are removed when nothing wants them any more. Owner references would do the
     /// same when the owner goes; this also covers what a live owner no longer asks for.
     private static let generatedKinds = [
-        "Deployment", "ConfigMap", "Service", "Route", "Ingress", "HTTPProxy", "SecuredAccess", "RouterAccess",
+        "Deployment", "ConfigMap", "Service", "Route", "Ingress", "HTTPProxy", "TLSRoute", "Gateway", "SecuredAccess",
+        "RouterAccess",
         "Certificate", "Secret", "RoleBinding", "Role", "ServiceAccount",
     ]
 

@@ -22,6 +22,10 @@ package struct NamespaceSnapshot: Hashable, Sendable {
     package var attached: [Attached]
     /// AttachedConnectorBindings elsewhere, for AttachedConnectors in this namespace.
     package var bindings: [Resource]
+    /// ConfigMaps of the controller's namespace that count for all sites: sizes and label templates.
+    package var shared: [Resource]
+    /// The Gateway of the controller's namespace, if there is one.
+    package var gateway: Resource?
     /// Names of generated Secrets whose certificate has expired or cannot be read.
     package var spoiltSecrets: Set<String>
     /// Where the grant server is reached (`https://host:port`), "" while it is not; and its CA.
@@ -35,13 +39,15 @@ package struct NamespaceSnapshot: Hashable, Sendable {
     /// A snapshot; of two objects with one kind and name the first counts.
     package init(
         namespace: String, resources: [Resource], attached: [Attached] = [], bindings: [Resource] = [],
-        spoiltSecrets: Set<String> = [], grantURL: String = "", grantAuthority: String = "",
-        denial: String = ""
+        shared: [Resource] = [], gateway: Resource? = nil, spoiltSecrets: Set<String> = [], grantURL: String = "",
+        grantAuthority: String = "", denial: String = ""
     ) {
         self.namespace = namespace
         self.resources = resources.sorted { $0.key < $1.key }
         self.attached = attached
         self.bindings = bindings
+        self.shared = shared
+        self.gateway = gateway
         self.spoiltSecrets = spoiltSecrets
         self.grantURL = grantURL
         self.grantAuthority = grantAuthority

@@ -65,8 +65,10 @@ enum ObjectDifference {
         switch (existing, wanted) {
         case (.map(let left), .map(let right)):
             return right.entries.allSatisfy { key, value in
-                if let present = left[key] { return covers(present, value) }
-                return isZero(value)
+                guard let present = left[key] else { return isZero(value) }
+                // The API server writes quantities its own way: 1000m as 1.
+                if key == "requests" || key == "limits" { return sameQuantities(present, value) }
+                return covers(present, value)
             }
         case (.list(let left), .list(let right)):
             return left.count == right.count && zip(left, right).allSatisfy { covers($0, $1) }
@@ -74,6 +76,16 @@ enum ObjectDifference {
             return Double(number) == value
         default: return existing == wanted
         }
+    }
+
+    private static func sameQuantities(_ existing: Document, _ wanted: Document) -> Bool {
+        let (left, right) = (existing.mapValue?.entries ?? [], wanted.mapValue?.entries ?? [])
+        return left.count == right.count
+            && right.allSatisfy { key, value in
+                guard let present = existing[key]?.scalarText, let text = value.scalarText else { return false }
+                return present == text
+                    || RouterSizing.quantity(present).map { $0 == RouterSizing.quantity(text) } ?? false
+            }
     }
 
     /// What the API server may leave out.

@@ -42,6 +42,9 @@ package struct ClusterState: Hashable, Sendable {
         self.peerHost = peerHost
     }
 
+    /// Folder of the proxies' passwords in the pod.
+    package static let proxyFolder = "/etc/skupper-router-proxies"
+
     /// The port key of a MultiKeyListener.
     package static func portKey(multiKeyListener name: String) -> String { "multiaddress-\(name)" }
     /// The port key of one remote pod of a Listener.

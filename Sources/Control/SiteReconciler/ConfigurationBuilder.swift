@@ -58,7 +58,7 @@ struct ConfigurationBuilder {
             }
         }
         do {
-            let all = entities + profiles.values.sorted { $0.name < $1.name }
+            let all = entities + profiles.sorted { $0.key < $1.key }.map(\.value)
             return Reconciliation(
                 configuration: try RouterConfiguration(entities: all), errors: errors, siteName: site.name,
                 endpoints: endpoints)
@@ -72,7 +72,8 @@ struct ConfigurationBuilder {
         endpoints += part.endpoints
         for profile in part.profiles {
             // Of two needs of one profile the one with the key pair wins: it serves both.
-            if profiles[profile.name]?.attributes["certFile"] == nil { profiles[profile.name] = profile }
+            let key = "\(profile.type) \(profile.name)"
+            if profiles[key]?.attributes["certFile"] == nil { profiles[key] = profile }
         }
     }
 
@@ -105,9 +106,14 @@ struct ConfigurationBuilder {
 
     /// The router itself; what differs between the platforms is said in its metadata.
     func routerEntity(platform: String) throws(ResourceFault) -> Entity {
-        let metadata: Document = [
+        var metadata: Document = [
             "id": .string(host.siteID), "version": .string(host.version), "platform": .string(platform),
         ]
+        // Elsewhere the entity `site` tells these.
+        if host.cluster != nil {
+            metadata["name"] = .string(site.name)
+            metadata["namespace"] = .string(host.namespace)
+        }
         var router: [String: AttributeValue] = [
             "id": .string("\(site.name)-\(host.routerIDSuffix)"), "mode": .string(mode),
             "helloMaxAgeSeconds": .integer(3),
@@ -222,28 +228,28 @@ struct ConfigurationBuilder {
             "sslProfile": .string(profileName), "verifyHostname": .boolean(true),
         ]
         if !link.proxyConfiguration.isEmpty {
-            if host.cluster != nil {
-                // Its password would stand in a ConfigMap, which more people may read than Secrets.
-                throw ResourceFault(
-                    text: "HTTP proxies for links are not built on Kubernetes: remove the setting proxy-configuration")
-            }
-            part.entities.append(try proxy(link.proxyConfiguration, for: link.name))
-            attributes["proxyProfile"] = .string("\(link.name)-proxy")
+            // On a cluster links share the profile that has the Secret's name, which is how adaptors find that.
+            let name = host.cluster == nil ? "\(link.name)-proxy" : link.proxyConfiguration
+            part.profiles.append(try proxy(link.proxyConfiguration, name: name))
+            attributes["proxyProfile"] = .string(name)
         }
         part.entities.append(try entity("connector", attributes))
         return part
     }
 
-    private func proxy(_ name: String, for link: String) throws(ResourceFault) -> Entity {
-        guard let secret = resources.compactMap(Secret.init).first(where: { $0.name == name }),
+    private func proxy(_ secretName: String, name: String) throws(ResourceFault) -> Entity {
+        guard let secret = resources.compactMap(Secret.init).first(where: { $0.name == secretName }),
             let proxyHost = secret.textValue("host"), let port = secret.textValue("port")
         else { throw ResourceFault(text: "Secret not found for proxy configuration") }
         var attributes: [String: AttributeValue] = [
-            "name": .string("\(link)-proxy"), "host": .string(proxyHost), "port": .string(port),
+            "name": .string(name), "host": .string(proxyHost), "port": .string(port),
         ]
         if let user = secret.textValue("username"), !user.isEmpty { attributes["username"] = .string(user) }
         if let password = secret.textValue("password"), !password.isEmpty {
-            attributes["password"] = .string("literal:\(password)")
+            // A ConfigMap may be read by more people than a Secret: there the adaptor puts the password into a file.
+            attributes["password"] = .string(
+                host.cluster == nil
+                    ? "literal:\(password)" : "file:\(ClusterState.proxyFolder)/\(name)/password.txt")
         }
         return try entity("proxyProfile", attributes)
     }

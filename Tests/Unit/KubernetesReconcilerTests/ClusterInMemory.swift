@@ -9,6 +9,8 @@ struct ClusterInMemory {
     var settings = ClusterSettings(routerImage: "img", adaptorImage: "img", version: "2.3.0")
     var attached: [NamespaceSnapshot.Attached] = []
     var bindings: [Resource] = []
+    var shared: [Resource] = []
+    var gateway: Resource?
     var spoilt: Set<String> = []
     var grantURL = ""
     var denial = ""
@@ -41,7 +43,8 @@ struct ClusterInMemory {
     var snapshot: NamespaceSnapshot {
         NamespaceSnapshot(
             namespace: "ns", resources: Array(objects.values), attached: attached, bindings: bindings,
-            spoiltSecrets: spoilt, grantURL: grantURL, grantAuthority: grantURL.isEmpty ? "" : "CA", denial: denial)
+            shared: shared, gateway: gateway, spoiltSecrets: spoilt, grantURL: grantURL,
+            grantAuthority: grantURL.isEmpty ? "" : "CA", denial: denial)
     }
 
     var plan: ReconcilePlan {
@@ -119,10 +122,12 @@ struct ClusterInMemory {
     }
 
     /// What the adaptor of the first router reports.
-    mutating func report(_ json: String) {
+    mutating func report(_ json: String) { report(["router.skupper-router": .string(json)]) }
+
+    /// What all adaptors report.
+    mutating func report(_ data: Document) {
         put([
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": ["name": "skupper-network-status"],
-            "data": ["router.skupper-router": .string(json)],
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": ["name": "skupper-network-status"], "data": data,
         ])
     }
 

@@ -193,14 +193,6 @@ import Testing
         #expect(targetPort(cluster, "db") == 1024)
     }
 
-    @Test func proxiesOfLinksAreRefused() throws {
-        var cluster = try ClusterInMemory(
-            Sample.plainSite, Sample.secret,
-            Sample.link.replacing("cost: 2", with: "settings: {proxy-configuration: p}"))
-        cluster.settle()
-        #expect(cluster.summary("Link", "link-1").hasPrefix("Error HTTP proxies for links are not built"))
-    }
-
     @Test func multiKeyListeners() throws {
         var cluster = try ClusterInMemory(
             Sample.plainSite,

@@ -111,6 +111,19 @@ import Testing
         #expect(cluster.get("Site", "west")?.condition(.configured)?.observedGeneration == 2)
     }
 
+    @Test func aCertificateThatIsMadeAnewTakesNoListenerAway() throws {
+        var cluster = try ClusterInMemory(Sample.site)
+        cluster.balancer("skupper-router", ip: "192.0.2.20")
+        cluster.settle()
+        #expect(cluster.entities("listener")["skupper-router-inter-router"] != nil)
+        cluster.objects[ResourceKey(kind: "Secret", name: "skupper-site-server")] = nil
+        let plan = cluster.plan
+        #expect(plan.orders.map(\.name) == ["skupper-site-server"])
+        #expect(!plan.applies.contains { $0.object["kind"] == "ConfigMap" })
+        cluster.settle()
+        #expect(cluster.entities("listener")["skupper-router-inter-router"] != nil)
+    }
+
     @Test func linkAccessThatIsTakenBackIsRemoved() throws {
         var cluster = try ClusterInMemory(Sample.site)
         cluster.settle()

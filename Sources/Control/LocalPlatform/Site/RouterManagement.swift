@@ -124,14 +124,13 @@ package final class RouterManagement {
         }
     }
 
-    /// A link is up when its connection stands and the router behind it is a neighbour that lists us, or, for an
-    /// edge router, when the connection is the active one.
-    private static func link(
-        _ row: ManagementRow, name: String, connections: [ManagementRow], nodes: [ManagementRow]
-    ) -> LinkObservation {
+    /// The connection that a connector has made.
+    static func connection(
+        of row: ManagementRow, name: String, among connections: [ManagementRow]
+    ) -> ManagementRow? {
         let place = "\(row["host"]?.text ?? ""):\(row["port"]?.scalarText ?? "")"
         let role = row["role"]?.text ?? ""
-        let connection = connections.first { other in
+        return connections.first { other in
             guard other["dir"]?.text == "out", other["role"]?.text == role, other["operStatus"]?.text != "closing"
             else {
                 return false
@@ -139,6 +138,15 @@ package final class RouterManagement {
             return other["name"]?.text == name || other["name"]?.text == "connection/\(place)"
                 || other["host"]?.text == place
         }
+    }
+
+    /// A link is up when its connection stands and the router behind it is a neighbour that lists us, or, for an
+    /// edge router, when the connection is the active one.
+    private static func link(
+        _ row: ManagementRow, name: String, connections: [ManagementRow], nodes: [ManagementRow]
+    ) -> LinkObservation {
+        let role = row["role"]?.text ?? ""
+        let connection = RouterManagement.connection(of: row, name: name, among: connections)
         let remote = connection?["container"]?.text ?? ""
         let status = row["connectionStatus"]?.text ?? ""
         let isUp: Bool
