@@ -116,7 +116,8 @@ extension NamespacePlanner {
             fields: [
                 "endpoints": ends.isEmpty ? .none : .some(.list(ends.map(\.document))),
                 "network": records.flatMap { $0.listValue?.isEmpty == false ? $0 : nil },
-                "sitesInNetwork": .some(.int(Int64(max(1, ids.count)))), "defaultIssuer": .some(.string(issuer)),
+                "sitesInNetwork": .some(.int(Int64(max(1, ids.count, records?.listValue?.count ?? 0)))),
+                "defaultIssuer": .some(.string(issuer)),
                 "controller": .some([
                     "name": .string(settings.controllerName), "namespace": .string(settings.controllerNamespace),
                     "version": .string(settings.version),
