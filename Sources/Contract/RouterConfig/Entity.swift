@@ -140,7 +140,7 @@ extension Entity: CustomStringConvertible {
     package var description: String {
         let type = entityType
         let shown = attributes.sorted { $0.key < $1.key }.map { name, value in
-            "\(name)=\(type.attribute(name)?.isConfidential ?? false ? "(hidden)" : value.description)"
+            "\(name)=\(type.attribute(name)?.isHidden ?? false ? "(hidden)" : value.description)"
         }
         return "\(self.type) \"\(name)\" {\(shown.joined(separator: ", "))}"
     }

@@ -84,8 +84,6 @@ package struct Attribute: Hashable, Sendable {
         package static let hidden = Flags(rawValue: 8)
         /// Accepted for the sake of existing files; this router does nothing with it.
         package static let ignored = Flags(rawValue: 16)
-        /// Never logged, but shown to those who manage the router, as skupper-router shows it.
-        package static let confidential = Flags(rawValue: 32)
     }
 
     package let name: String
@@ -102,8 +100,6 @@ package struct Attribute: Hashable, Sendable {
     package var isReadOnly: Bool { flags.contains(.readOnly) }
     package var isUpdatable: Bool { flags.contains(.updatable) }
     package var isHidden: Bool { flags.contains(.hidden) }
-    /// The value stays out of logs and error texts.
-    package var isConfidential: Bool { isHidden || flags.contains(.confidential) }
     /// Whether a file or CREATE may give it.
     package var isCreatable: Bool { !isReadOnly }
 

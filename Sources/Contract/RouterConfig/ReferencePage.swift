@@ -36,7 +36,7 @@ extension Schema {
             * Every entity also has `name` (unique within its type), `identity` and `type` (both set by the router).
 
             Notes in the tables: *required*; *updatable* by UPDATE in a running router; *read-only*, set by the router;
-            *hidden*, never shown; *never logged*, shown to management only; *ignored*, accepted but without effect.
+            *hidden*, never shown; *ignored*, accepted but without effect.
 
 
             """
@@ -79,7 +79,7 @@ extension Schema {
     private static func notes(_ attribute: Attribute) -> String {
         let words: [(Attribute.Flags, String)] = [
             (.required, "required"), (.updatable, "updatable"), (.readOnly, "read-only"), (.hidden, "hidden"),
-            (.ignored, "ignored"), (.confidential, "never logged"),
+            (.ignored, "ignored"),
         ]
         return words.filter { attribute.flags.contains($0.0) }.map(\.1).joined(separator: ", ")
     }

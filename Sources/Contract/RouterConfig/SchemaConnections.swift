@@ -16,7 +16,7 @@ extension Schema {
                 .path("certFile", flags: [.updatable], "Own certificate chain (PEM)."),
                 .path("privateKeyFile", flags: [.updatable], "Private key (PEM) of certFile."),
                 .string(
-                    "password", flags: [.updatable, .confidential],
+                    "password", flags: [.updatable, .hidden],
                     "Password of the key; the prefixes env:, file:, literal: and pass: tell where it is."),
                 .string("uidFormat", "Parts of a peer's certificate that make up its user name."),
                 .string("uidNameMappingFile", flags: [.ignored], "File of display names; not used by this router."),

@@ -88,7 +88,7 @@ extension Schema {
     ) throws(ConfigError) -> AttributeValue {
         func refusal(_ expected: String) -> ConfigError {
             .badValue(
-                type: type, attribute: attribute.name, value: attribute.isConfidential ? "(hidden)" : value.description,
+                type: type, attribute: attribute.name, value: attribute.isHidden ? "(hidden)" : value.description,
                 expected: expected)
         }
         let result: AttributeValue
