@@ -161,7 +161,7 @@ import Testing
         let exist = AMQPValue.list([
             .string("Mbare"), .list([]), .list([.int(3)]), .list([.string("Lx"), .int(3), .int(0)]),
             .list([.string("Mnine"), .int(9), .int(0)]), .list([.string("Mshort"), .int(3)]),
-            .list([.string("M" + String(repeating: "x", count: 2000)), .int(3), .int(0)]),
+            .list([.string("M" + String(repeating: "x", count: 4096)), .int(3), .int(0)]),
             .list([.string("Mgood"), .uint(2), .long(-4)]), .list([.symbol("Nnet"), .ubyte(1), .int(1), .null, .null]),
         ])
         bench.receive("MAU", [("id", .string("B")), ("mobile_seq", .int(3)), ("exist", exist)])
