@@ -136,6 +136,13 @@ package struct MessageHead: Equatable, Sendable {
     /// Offset behind an amqp-value null body (`00 53 77 40`), where a TCP stream's octets start.
     package var afterNullBody: Int?
 
+    /// Another router says that it is a client's stream, whose sender may pause anywhere. A TCP stream's head is wanted
+    /// whole, and comes in one piece.
+    fileprivate var mayPause: Bool {
+        let flags = annotations?.flags ?? 0
+        return flags & (RouterAnnotations.streaming | RouterAnnotations.disableQ2) == RouterAnnotations.streaming
+    }
+
     /// What a scan found.
     package enum ScanResult: Equatable, Sendable {
         /// The head is not whole yet.
@@ -230,7 +237,9 @@ package struct MessageHeadScanner: Equatable, Sendable {
             try reader.skip(head.bodyOffset)
             while true {
                 head.bodyOffset = reader.offset
-                if reader.remaining == 0 { return complete || isStream && last >= 0x73 ? .head(head) : .needMore }
+                if reader.remaining == 0 {
+                    return complete || last >= 0x73 && (isStream || head.mayPause) ? .head(head) : .needMore
+                }
                 guard try reader.u8() == 0x00 else { throw DecodeError.badType("message section") }
                 let descriptor = try ByteReader.descriptor(&reader)
                 if descriptor != RouterAnnotations.descriptor, descriptor <= last {

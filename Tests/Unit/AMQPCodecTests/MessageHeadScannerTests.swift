@@ -72,6 +72,17 @@ import Testing
         }
     }
 
+    /// The next router knows a stream by its annotations; a TCP stream's head is wanted with its body.
+    @Test(arguments: [(UInt32(0), false), (1, true), (2, false), (3, true), (4, false), (5, false)])
+    func streamsOfOtherRoutersGoOnBehindTheirProperties(flags: UInt32, goesOn: Bool) throws {
+        var encoder = AMQPEncoder()
+        RouterAnnotations(flags: flags, ingress: "0/r").encode(into: &encoder)
+        encoder.described(0x73)
+        encoder.list(0) { _ in }
+        var scanner = MessageHeadScanner()
+        #expect((try scan(&scanner, encoder.bytes) != .needMore) == goesOn)
+    }
+
     @Test func endInsideASectionIsAnError() throws {
         var scanner = MessageHeadScanner()
         let part = Array(Self.message.prefix(Self.message.count - 20))

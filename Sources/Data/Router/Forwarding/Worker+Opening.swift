@@ -83,7 +83,7 @@ extension Worker {
         }
         let delivery = OutgoingDelivery(
             connection: connection, head: head, presettled: presettled, producer: producer, load: load,
-            gathers: priority != nil)
+            gathers: priority != nil || isLongMessage)
         guard let priority else {
             if isLongMessage { connection.startLongMessage(delivery) } else { connection.startStreaming(delivery) }
             return delivery
