@@ -169,7 +169,13 @@ package final class ClusterController: Sendable {
         if cache.isOurs(name) || name == environment.namespace { queue.add(name) }
         switch resource.kind {
         case "AttachedConnector": queue.add(resource.spec("siteNamespace")?.scalarText ?? name)
-        case "AttachedConnectorBinding": queue.add(resource.spec("connectorNamespace")?.scalarText ?? name)
+        case "AttachedConnectorBinding":
+            queue.add(resource.spec("connectorNamespace")?.scalarText ?? name)
+            // Those that it does not allow say so.
+            for connector in cache.attaching("AttachedConnector")
+            where connector.name == resource.name && connector.spec("siteNamespace")?.scalarText == name {
+                queue.add(connector.namespace)
+            }
         case "Pod":
             for connector in cache.attaching("AttachedConnector") where connector.namespace == name {
                 queue.add(connector.spec("siteNamespace")?.scalarText ?? name)
