@@ -230,6 +230,7 @@ class Router:
         self.authority = authority
         self.http_port = free_port()
         self.amqp_port = free_port()
+        self.arguments = []
         self.process = None
         self.entities = [
             ["router", {"id": name, "mode": "interior", **router_attributes}],
@@ -275,7 +276,8 @@ class Router:
 
     def start(self, wait=True):
         self.config_path.write_text(json.dumps(self.entities, indent=1))
-        self.process = Process([BIN / "skupper-router", "-c", self.config_path], self.folder / "router.log")
+        command = [BIN / "skupper-router", "-c", self.config_path, *self.arguments]
+        self.process = Process(command, self.folder / "router.log")
         if wait:
             self.wait_healthy()
         return self
