@@ -518,8 +518,8 @@ class CountingProxy:
         self._server.__exit__()
         self.drop_connections()
 
-    def crossed(self, source, data):
-        """Called with all that passes; `source` is the socket that it came from."""
+    def crossed(self, source, sink, data):
+        """Called with all that passes; `source` is the socket that it came from, `sink` the one it goes to."""
         self.octets += len(data)
 
     def cut(self):
@@ -565,7 +565,7 @@ class CountingProxy:
                 if not data:
                     sink.shutdown(socket.SHUT_WR)
                     return
-                self.crossed(source, data)
+                self.crossed(source, sink, data)
                 sink.sendall(data)
         except OSError:
             for end in (source, sink):

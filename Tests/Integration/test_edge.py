@@ -1,8 +1,11 @@
 """Edge routers of ours under interior routers of ours: TCP services over the uplink, its election and its loss."""
 
+import re
+import threading
 import unittest
 
-from harness import RANDOM, MeshCase, Server, echo, exchange, free_port, is_refused, wait_until
+from harness import (RANDOM, CountingProxy, MeshCase, Server, connect, echo, exchange, free_port, is_refused,
+                     receive_exactly, wait_until)
 
 
 class EdgeCase(MeshCase):
@@ -99,6 +102,61 @@ class OneInterior(EdgeCase):
         for _ in range(20):
             self.echoes(port, 1000)
         self.assertEqual(self.server.errors, [])
+
+
+class OneHeld(CountingProxy):
+    """A relay that can hold what goes to its target on one of its connections."""
+
+    def __init__(self, target_port):
+        super().__init__(target_port)
+        self.passing = threading.Event()
+        self.passing.set()
+        self.held_port = None
+
+    def __exit__(self, *_):
+        self.passing.set()
+        super().__exit__()
+
+    def hold(self, port):
+        """`port` is the relay's own on the connection to the target."""
+        self.held_port = port
+        self.passing.clear()
+
+    def crossed(self, source, sink, data):
+        if sink.getsockname()[1] == self.held_port:
+            self.passing.wait()
+
+
+class FirstClient(EdgeCase):
+    def test_its_stream_overtakes_what_tells_the_way_back(self):
+        """The server's router has yet to learn where the new edge router is: its answer waits for that."""
+        reached = threading.Event()
+
+        def answer(connection):
+            reached.set()
+            echo(connection)
+
+        server = self.keep(Server(answer))
+        far = self.router("far", self.authority)
+        near = self.router("near", self.authority)
+        link = self.keep(OneHeld(far.listen_for_routers()))
+        near.connect_to(link.port)
+        far.tcp_connector("service", server.port)
+        edge = self.edge("edge", self.edge_port(near))
+        port = edge.tcp_listener("service")
+        known = near.tcp_listener("service")
+        for router in (far, near):
+            router.start()
+        wait_until("the service at the nearer router", lambda: exchange(known, b"hello") == b"hello", 10)
+        reached.clear()
+        control = re.search(r"connection from 127.0.0.1:(\d+) opened: .* role inter-router,", far.process.log())
+        link.hold(int(control[1]))
+        edge.start(wait=False)
+        with wait_until("the edge router's listener to open", lambda: connect(port), 10) as client:
+            client.sendall(b"hello")
+            wait_until("the server to be reached", reached.is_set, 10)
+            link.passing.set()
+            self.assertEqual(receive_exactly(client, 5), b"hello")
 
 
 class TwoInteriors(EdgeCase):

@@ -160,8 +160,8 @@ class Capture(MeshCase):
             super().__init__(target_port)
             self.captured = {}
 
-        def crossed(self, source, data):
-            super().crossed(source, data)
+        def crossed(self, source, sink, data):
+            super().crossed(source, sink, data)
             self.captured.setdefault(source, bytearray()).extend(data)
 
     def test_inter_router_port_carries_tls_records_only(self):

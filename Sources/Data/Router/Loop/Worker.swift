@@ -79,6 +79,9 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     private var toFlush: [AMQPConnection] = []
     /// Streams whose reply waits for the server's first octets; some may be open or gone.
     private var repliesDue: [StreamRef] = []
+    /// Streams whose reply waits for a path to the client, oldest first, with the time at which it is given up; some
+    /// may be gone.
+    var pathless: [(ref: StreamRef, until: Int64)] = []
     /// Heads of client streams by service address.
     var clientHeads: [String: StreamHead] = [:]
     /// The reply route used last.
@@ -208,6 +211,7 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         for delivery in decidedEarly { delivery.tellEarlyOutcome() }
         decidedEarly = []
         checkDeadlines(now: now)
+        if !pathless.isEmpty { dropPathless(now: now) }
         reportFlows(now: now)
         for listener in pausedListeners { listener.resume() }
         pausedListeners = []
@@ -327,6 +331,7 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         guard snapshot.version > self.snapshot.version else { return }
         self.snapshot = snapshot
         for connection in connections.values { connection.reviewProducers() }
+        if !pathless.isEmpty { openPathless() }
     }
 
     /// True when a delivery to this address would find a consumer now.

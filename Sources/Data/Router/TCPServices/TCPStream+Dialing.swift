@@ -99,9 +99,22 @@ extension TCPStream {
     func openReply() {
         guard isReplyDue, !isClosed else { return }
         isReplyDue = false
-        guard let replyTo, let out = worker.openReply(to: replyTo, producer: self) else { return fail() }
+        guard let replyTo else { return fail() }
+        guard let out = worker.openReply(to: replyTo, producer: self) else {
+            // What tells the path to the client's router may still be on its way here: the client was quicker.
+            return worker.mayBeLearnt(replyTo) ? worker.awaitPath(self) : fail()
+        }
         self.out = out
         if !isClosed { updateWatch() }
+    }
+
+    /// The tables never showed a path to the client's router.
+    func pathNotLearnt() {
+        guard out == nil, !isClosed else { return }
+        let reason = "no path back to the client's router (\(replyTo ?? "")) in \(Worker.pathPatience / 1000) s"
+        flow?.failure = reason
+        Log.write(.tcp, .info, "\(title): \(reason); the client's connection is closed")
+        fail()
     }
 
     /// A connect or a handshake took too long.

@@ -70,6 +70,37 @@ extension Worker {
         }
     }
 
+    /// A reply found no path, and new tables may bring one: nothing but the path was missing.
+    func mayBeLearnt(_ replyTo: String) -> Bool { !isReachable(scope(replyTo)) }
+
+    /// The stream's reply opens when new tables show a path to its client, who is let down after ``pathPatience``.
+    func awaitPath(_ stream: TCPStream) { pathless.append((stream.ref, now + Worker.pathPatience)) }
+
+    /// Milliseconds that a reply waits for a path to its client.
+    static let pathPatience: Int64 = 3000
+
+    /// After new tables: replies that have a path now. Those without one keep their time limit.
+    func openPathless() {
+        let list = pathless
+        pathless = []
+        for (ref, until) in list {
+            guard let stream = stream(ref), let replyTo = stream.replyTo, !stream.isClosed else { continue }
+            if mayBeLearnt(replyTo) {
+                pathless.append((ref, until))
+            } else {
+                stream.isReplyDue = true
+                stream.openReply()
+            }
+        }
+    }
+
+    /// Every tick: replies that have waited too long for a path.
+    func dropPathless(now: Int64) {
+        let late = pathless.prefix { $0.until <= now }
+        pathless.removeFirst(late.count)
+        for (ref, _) in late { stream(ref)?.pathNotLearnt() }
+    }
+
     /// The server stream towards a client that is an edge router's, that only the interior knows, or that speaks AMQP
     /// to us.
     private func openReply(toConsumersOf scope: AddressScope, _ address: String, producer: TCPStream) -> DeliveryEnd? {
