@@ -6,8 +6,9 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "Integration"))
 
+from amqp_wire import ManagementClient  # noqa: E402
 from harness import RANDOM, MeshCase, Server, echo, exchange, is_refused, wait_until  # noqa: E402
-from skrouterd_case import OURS, THEIRS, Skrouterd, needs_skrouterd  # noqa: E402
+from skrouterd_case import OURS, THEIRS, Skrouterd, SkrouterdManagement, needs_skrouterd  # noqa: E402
 
 
 @needs_skrouterd
@@ -137,6 +138,30 @@ class MixedEdges(MeshCase):
             dying.start()
             wait_until("the service where it came back",
                        lambda: exchange(dying.service, b"hello", timeout=5) == b"hello", 20)
+
+    def test_the_uplink_follows_the_list_of_the_lost_interior(self):
+        for below, above in self.pairs():
+            with self.subTest(edge=below, interior=above):
+                second = self.interior(OURS if above == THEIRS else THEIRS, f"j-{above}-7")
+                first = self.make(above, f"i-{above}-7")
+                there = f"amqp://127.0.0.1:{second.edge_port}"
+                first.edge_port = first.listen_for_routers(role="edge", failoverUrls=there)
+                edge = self.edge(below, f"e-{below}-7", first)
+                port = edge.tcp_listener("service")
+                for interior in (first, second):
+                    interior.tcp_connector("service", self.server.port)
+                self.start(first, second, edge)
+                self.exchanges(port, sizes=(1000,))
+                own = f"amqp://127.0.0.1:{first.edge_port}"
+
+                def urls():
+                    kind = ManagementClient if below == OURS else SkrouterdManagement
+                    with kind(edge.amqp_port) as management:
+                        return management.query("connector")[0]["failoverUrls"]
+                self.assertEqual(urls(), f"{own}, {there}")
+                first.process.kill()
+                wait_until("the uplink to be at the second interior", lambda: urls() == f"{there}, {own}", 20)
+                self.exchanges(port, sizes=(1000,))
 
 
 if __name__ == "__main__":

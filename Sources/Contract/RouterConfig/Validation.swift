@@ -185,6 +185,9 @@ extension Schema {
         case ("log", "enable", .string(let text)):
             let words = (logLevels + ["none"]).joined(separator: ", ")
             return enabledLogLevels(text) != nil ? nil : "levels such as info+ or debug,error (\(words))"
+        case ("listener", "failoverUrls", .string(let text)):
+            guard (try? FailoverAddress.list(text)) == nil else { return nil }
+            return "URLs such as amqp://host:5672, separated by commas"
         case (_, "openProperties", .map(let properties)):
             let reserved = properties.keys.filter {
                 $0.hasPrefix("qd.") || $0.hasPrefix("x-opt-qd.") || ownProperties.contains($0)

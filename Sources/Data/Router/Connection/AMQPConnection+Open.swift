@@ -72,6 +72,7 @@ extension AMQPConnection {
             add(WireNames.annotationsVersion, .int(2))
             add(WireNames.liveCost, .int(1))
         }
+        if !settings.failover.isEmpty { add(FailoverAddress.property, .list(settings.failover.map(\.amqp))) }
         for (name, value) in settings.openProperties.sorted(by: { $0.key < $1.key }) { add(name, value.amqp) }
         if settings.role == .interRouter { add(WireNames.heartbeat, .int(Int32(AMQPConnection.controlHeartbeat))) }
         open.properties = properties
@@ -84,7 +85,8 @@ extension AMQPConnection {
             throw EndpointError(.connection, "amqp:connection:framing-error", "second open")
         }
         try machine.apply(.openReceived)
-        guard !open.containerID.isEmpty else {
+        // A client or server may be nameless, as Proton's are; a router that comes to us is known by its id.
+        guard !open.containerID.isEmpty || settings.isConnector || settings.role == .normal else {
             throw EndpointError(.connection, "amqp:invalid-field", "open without a container id")
         }
         remoteOpen = open
@@ -143,6 +145,7 @@ extension AMQPConnection {
                 guard let key = entry.key.stringValue else { return nil }
                 return (key, entry.value.stringValue ?? entry.value.intValue.map(String.init) ?? "")
             },
+            failover: settings.isConnector ? FailoverAddress.read(property(FailoverAddress.property)) : nil,
             openedMilliseconds: worker.now)
     }
 

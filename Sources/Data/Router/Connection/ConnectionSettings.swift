@@ -44,6 +44,8 @@ struct ConnectionSettings: Sendable {
     var accessID: String?
     /// Highest channel the peer may use.
     var channelMax: UInt16 = 32767
+    /// Listener: where its peers are to dial when this router is lost.
+    var failover: [FailoverAddress] = []
     /// Extra properties of Open.
     var openProperties: [String: AttributeValue] = [:]
 
@@ -73,5 +75,7 @@ struct ConnectionInfo: Sendable {
     /// Generation that the connector's side gave the connections of one correlator.
     var groupOrdinal: Int
     var properties: [(key: String, value: String)]
+    /// Connector: where the peer says to dial when it is lost; nil if it says nothing of that.
+    var failover: [FailoverAddress]?
     var openedMilliseconds: Int64
 }

@@ -25,7 +25,7 @@ struct Dialer {
 struct AMQPConnectorState {
     var entity: Entity
     var settings: ConnectionSettings
-    var port: UInt16
+    var places: FailoverList
     var dialers: [Dialer]
     /// skupper-router's words: CONNECTING, SUCCESS, FAILED.
     var status = "CONNECTING"
@@ -56,6 +56,8 @@ extension Core {
             if state.dialers[index].role != .interRouterData {
                 state.status = "SUCCESS"
                 state.message = "Connection opened: container \(info.container)"
+                state.places.opened()
+                if let named = info.failover { state.places.learn(named) }
             }
         }
         if info.role == .interRouterData { tablesChanged() }
@@ -214,19 +216,28 @@ extension Core {
         let now = now
         var logged: String?
         var peer = ""
+        var stray: [ConnectionRef] = []
         updateConnector(entity) { state in
-            peer = "\(state.settings.host):\(state.settings.port)"
+            peer = "\(state.places.current.host):\(state.places.current.port)"
             guard let index = state.dialers.firstIndex(where: { $0.current == ref }) else { return }
             state.dialers[index].current = nil
             let failures = state.dialers[index].failures
             // 100 ms, doubling to 3 s, with up to 100 % jitter on the first step and less after.
-            let delay = wasOpen ? 50 : min(3000, Int64(100) << Int64(min(failures, 5)))
+            let longest: Int64 = state.places.hasOthers ? 1000 : 3000
+            let delay = wasOpen ? 50 : min(longest, Int64(100) << Int64(min(failures, 5)))
             state.dialers[index].failures = wasOpen ? 0 : failures + 1
             state.dialers[index].nextAttempt = now + delay + jitter
             if state.dialers[index].role != .interRouterData {
                 state.status = "FAILED"
                 if state.message != reason { logged = reason }
                 state.message = reason
+                guard state.places.failed() else { return }
+                // Data connections go where the control connection goes.
+                for other in state.dialers.indices where other != index {
+                    if let ref = state.dialers[other].current { stray.append(ref) }
+                    state.dialers[other].current = nil
+                    state.dialers[other].nextAttempt = now + delay + jitter
+                }
             }
         }
         if let logged {
@@ -234,6 +245,7 @@ extension Core {
                 .connectionManager, .warning,
                 "Connection to \(peer) failed: connector \(entity): \(logged); trying again")
         }
+        for ref in stray { closeConnection(ref, reason: "connector \(entity) dials another router") }
     }
 
     /// Starts the attempts whose time has come.
@@ -247,6 +259,10 @@ extension Core {
                 let ref = ConnectionRef(worker: worker.index, id: takeConnectionID())
                 var settings = state.settings
                 settings.role = dialer.role
+                let place = state.places.current
+                settings.host = place.host
+                settings.port = place.port
+                let port = Schema.portNumber(place.port) ?? 5672
                 do throws(EntityFailure) {
                     settings.proxy = try proxy(of: state.entity)
                 } catch {
@@ -258,7 +274,6 @@ extension Core {
                 }
                 state.dialers[index].current = ref
                 if dialer.role != .interRouterData, state.status != "FAILED" { state.status = "CONNECTING" }
-                let port = state.port
                 let dialled = settings
                 worker.post { worker.dial(id: ref.id, settings: dialled, port: port) }
             }

@@ -263,6 +263,12 @@ extension Core {
 
     private func listenerSettings(_ entity: Entity) throws(EntityFailure) -> ConnectionSettings {
         var settings = try settings(entity, isConnector: false)
+        do {
+            settings.failover = try FailoverAddress.list(entity[string: "failoverUrls"] ?? "")
+        } catch {
+            throw EntityFailure(
+                status: 400, text: "listener '\(entity.name)': failoverUrls: '\(error.item)' is no URL of a host")
+        }
         if settings.role == .interRouter || settings.role == .edge { 
             settings.accessID = telemetry.identity(Core.accessRecord(entity.name), names: flowNames)
         }
@@ -357,7 +363,7 @@ extension Core {
                 status: 400,
                 text: "connector '\(entity.name)': role inter-router is not for routers of mode edge; use role edge")
         }
-        guard let port = entity.port() else {
+        guard entity.port() != nil else {
             throw EntityFailure(status: 400, text: "connector '\(entity.name)': port '\(settings.port)' is no port")
         }
         var dialers = [Dialer(role: settings.role, worker: 0)]
@@ -366,7 +372,9 @@ extension Core {
             for index in 0..<dataConnectionCount { dialers.append(Dialer(role: .interRouterData, worker: index)) }
         }
         amqpConnectors[entity.name] = AMQPConnectorState(
-            entity: entity, settings: settings, port: port, dialers: dialers)
+            entity: entity, settings: settings,
+            places: FailoverList(own: FailoverAddress(scheme: "amqp", host: settings.host, port: settings.port)),
+            dialers: dialers)
         dialDue(now: now)
     }
 

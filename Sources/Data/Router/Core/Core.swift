@@ -233,6 +233,7 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
             if let correlator = state.info.groupCorrelator, state.info.peerTrunking {
                 let all = connections.values.filter {
                     $0.info.role == .interRouterData && $0.info.groupCorrelator == correlator
+                        && $0.info.container == state.info.container
                 }
                 // New streams use the certificates of the control connection as soon as there is a way with them.
                 let newest = all.filter { $0.info.groupOrdinal == state.info.groupOrdinal }

@@ -175,6 +175,7 @@ extension Core {
             row["hostName"] = .string(HostName.current)
         case "connector":
             guard let state = amqpConnectors[entity.name] else { break }
+            row["failoverUrls"] = .string(state.places.text)
             row["connectionStatus"] = .string(state.status)
             row["connectionMsg"] = .string(message(of: state))
         case "tcpListener":
