@@ -20,6 +20,7 @@ import urllib.error
 import urllib.request
 
 from cluster import ROOT, Cluster, Refused, assets
+from fault_proxy import FaultProxy, lose, refuse, write
 from harness import BIN, SLOWNESS, Authority, wait_until
 
 GROUP = "/apis/skupper.io/v2alpha1"
@@ -181,6 +182,37 @@ class Trouble(ClusterCase):
         done = self.skupper("site", "status", kubeconfig=named)
         self.assertIn("is not valid for", done.stdout)
         self.ok("site", "status", kubeconfig=self.kubeconfig_with(**{"tls-server-name": "kubernetes.default.svc"}))
+
+    def test_an_answer_that_is_lost(self):
+        """The command looks whether its object was made, and makes it if not; it takes nobody else's for its own."""
+        proxy = FaultProxy(self.cluster)
+        self.addCleanup(proxy.stop)
+        kubeconfig = self.cluster.kubeconfig("admin", "west", proxy.url)
+
+        def create(name, act, times=1):
+            self.clean("listeners")
+            proxy.clear()
+            hits = proxy.on(lambda r: write("/listeners")(r) and r.method == "POST", act, times=times)
+            done = self.skupper("listener", "create", name, "80", "--wait", "none", kubeconfig=kubeconfig)
+            self.assertEqual(len(hits), times)
+            return done
+
+        for name, act, times in (("stored", lose(), 1), ("not-stored", refuse(), 2)):
+            done = create(name, act, times)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertEqual(self.names("listeners"), [name])
+
+        def taken(exchange):
+            """Somebody else is quicker."""
+            self.cluster.apply(
+                "apiVersion: skupper.io/v2alpha1\nkind: Listener\nmetadata:\n  name: taken\nspec:\n"
+                "  routingKey: other\n  host: other\n  port: 81\n", "west")
+            exchange.hang_up()
+
+        done = create("taken", taken)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn('listeners.skupper.io "taken" already exists', done.stdout)
+        self.assertEqual(self.get("listeners", "taken")["spec"]["routingKey"], "other")
 
     def test_server_that_restarts_while_a_command_waits(self):
         self.clean("listeners")

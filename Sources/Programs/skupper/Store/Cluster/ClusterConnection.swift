@@ -1,4 +1,5 @@
 import ControlIO
+import Glibc
 import KubernetesAPI
 
 /// The API server of the cluster that a kubeconfig, or the pod this runs in, chooses.
@@ -63,7 +64,60 @@ struct ClusterConnection: ClusterAPI {
         request.body = object
         request.query = [("fieldManager", "skupper-cli")]
         let name = object.value(at: "metadata.name")?.stringValue ?? ""
-        return try self.object(request, place("create", type, name))
+        do {
+            return try client.object(request)
+        } catch {
+            // Sent twice by libcurl, over a kept connection that ended, a request finds what it made itself.
+            guard Self.mayHaveBeenDone(error) || error.isAlreadyExists, !name.isEmpty else {
+                throw Self.fault(error, place("create", type, name))
+            }
+            return try createdInDoubt(type, name, request)
+        }
+    }
+
+    /// How long a server is asked that ended in the middle of an answer, milliseconds: as long as one takes to start.
+    private static let doubtLimit = 60_000
+    private static let doubtPause: UInt32 = 300_000
+
+    /// A request was sent and its answer did not come: the server may have done what it asks for.
+    private static func mayHaveBeenDone(_ fault: APIFault) -> Bool {
+        switch fault {
+        case .transport(.other, _), .transport(.timeout, _): true
+        default: false
+        }
+    }
+
+    /// Asks until it is known whether an object of which the creation was not answered is there; makes it if it is not.
+    private func createdInDoubt(
+        _ type: ClusterType, _ name: String, _ request: APIRequest
+    ) throws(ClusterFault) -> Document {
+        var waited = 0
+        while true {
+            do {
+                return try foundOrMade(type, name, request)
+            } catch {
+                // A server that has just started does not serve every type yet.
+                let isTypeMissing = error.isNotFound && error.reason.isEmpty
+                let mayPass = error.isTemporary || Self.mayHaveBeenDone(error) || isTypeMissing
+                guard mayPass, waited < Self.doubtLimit else { throw Self.fault(error, place("create", type, name)) }
+                usleep(Self.doubtPause)
+                waited += Int(Self.doubtPause / 1000)
+            }
+        }
+    }
+
+    private func foundOrMade(_ type: ClusterType, _ name: String, _ request: APIRequest) throws(APIFault) -> Document {
+        let found: Document
+        do {
+            found = try client.object(APIRequest(.get, path(type, name)))
+        } catch {
+            guard error.isNotFound, !error.reason.isEmpty else { throw error }
+            return try client.object(request)
+        }
+        if let spec = request.body?["spec"], MergePatch.isWithin(spec, found["spec"]) { return found }
+        throw .answer(
+            status: 409, reason: "AlreadyExists", message: "\(type.qualifiedName) \"\(name)\" already exists",
+            retryAfterSeconds: 0)
     }
 
     func patch(_ type: ClusterType, _ name: String, _ patch: Document) throws(ClusterFault) -> Document {

@@ -18,4 +18,10 @@ enum MergePatch {
         }
         return .map(patch)
     }
+
+    /// Whether a document has all that another one has; a server adds defaults to what it is given.
+    static func isWithin(_ part: Document, _ whole: Document?) -> Bool {
+        guard let fields = part.mapValue else { return part == whole }
+        return fields.entries.allSatisfy { isWithin($0.value, whole?[$0.key]) }
+    }
 }
