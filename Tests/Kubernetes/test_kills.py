@@ -10,14 +10,23 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from cluster import Refused, assets  # noqa: E402
-from fault_proxy import FaultProxy  # noqa: E402
+from fault_proxy import FaultProxy, write  # noqa: E402
 from harness import RANDOM, SEED, wait_until  # noqa: E402
 
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/skupper/leases/skupper-controller"
 
 
+def replace_controller(cluster):
+    """Kills the controller (kill -9) and starts the next. A takeover waits for the end of the Lease, half a minute,
+    which test_two_replicas sees: here the Lease goes at once."""
+    cluster.controller.kill()
+    with contextlib.suppress(Refused):
+        cluster.request("DELETE", LEASE)
+    cluster.start_controller(wait=False)
+
+
 class Killer:
-    """Kills the controller (kill -9) at writes of its own, before or after they reach the server, and starts it."""
+    """Replaces the controller at writes of its own, before or after they reach the server."""
 
     def __init__(self, cluster, most_writes):
         self.cluster, self.most_writes = cluster, most_writes
@@ -39,17 +48,11 @@ class Killer:
         with self.lock:
             if not self.is_on:
                 return exchange.pass_on()
-            # A token is answered once: what it gave is lost with a controller that dies before its first write.
-            is_answer = exchange.request.method == "POST" and exchange.request.path.endswith("/secrets")
-            after = is_answer or RANDOM.random() < 0.5
+            after = RANDOM.random() < 0.5
             if after:
                 exchange.forward()
-            self.cluster.controller.kill()
             self.kills.append(f"{'after' if after else 'before'} {exchange.request.method} {exchange.request.path}")
-            # A takeover waits for the end of the Lease, half a minute: test_two_replicas sees that.
-            with contextlib.suppress(Refused):
-                self.cluster.request("DELETE", LEASE)
-            self.cluster.start_controller(wait=False)
+            replace_controller(self.cluster)
             self.left = RANDOM.randint(1, self.most_writes)
         exchange.hang_up()
 
@@ -79,11 +82,8 @@ class Kills(unittest.TestCase):
         self.assertGreater(len(killer.kills), 4, killer.kills)
         self.assertEqual(cluster.drops(), [], f"seed {SEED}; killed {killer.kills}")
         # The next life has nothing to do.
-        cluster.controller.kill()
-        with contextlib.suppress(Refused):
-            cluster.request("DELETE", LEASE)
         begun = time.monotonic()
-        cluster.start_controller()
+        replace_controller(cluster)
         wait_until("the last controller to lead", lambda: "this replica leads" in cluster.controller.log(), 60)
         cluster.listen("another")
         cluster.await_summary("Listener", "another", "east", "Ready OK", 60)
@@ -91,6 +91,36 @@ class Kills(unittest.TestCase):
             lambda r: r.is_write and r.user == "skupper:skupper-controller", begun)
         rest = [r for r in writes if "another" not in r.path and "/configmaps/skupper-router" not in r.path]
         self.assertEqual(rest, [])
+
+    def test_a_token_outlives_its_controllers(self):
+        """Killed after the grant was used and before what it gave was written: with the use counted but not answered,
+        and with the answer in memory only. The token is answered again, and for nobody else."""
+        from linked import resource
+        cluster = self.cluster
+        cluster.start_controller()
+        cluster.make_sites()
+        kills = []
+
+        def replace(after):
+            def act(exchange):
+                if after:
+                    exchange.forward()
+                replace_controller(cluster)
+                kills.append(repr(exchange.request))
+                exchange.hang_up()
+            return act
+
+        cluster.proxy.on(
+            lambda r: write("/accessgrants/link/status")(r) and b"claims" in (r.body or b""), replace(True))
+        cluster.proxy.on(lambda r: write("/namespaces/east/secrets")(r) and r.method == "POST", replace(False), times=2)
+        cluster.link()
+        self.assertEqual(len(kills), 3, kills)
+        grant = cluster.get("AccessGrant", "link", "west")["status"]
+        self.assertEqual(grant["redemptions"], 1)
+        self.assertEqual(len(grant["claims"]), 1)
+        cluster.apply(resource("AccessToken", "copy", **{k: grant[k] for k in ("url", "code", "ca")}), "east")
+        wait_until("the refusal", lambda: cluster.summary("AccessToken", "copy", "east").startswith("Error"), 60)
+        self.assertIn("404 (Not Found) No such access granted", cluster.summary("AccessToken", "copy", "east"))
 
     def test_two_replicas(self):
         """The standby writes nothing, follows a leader that was killed, and at once one that ended in order."""

@@ -264,7 +264,8 @@ package final class ClusterController: Sendable {
             "namespace \(namespace): \(plan.applies.count) to apply, \(plan.orders.count) certificates, "
                 + "\(plan.deletes.count) to delete, \(plan.statuses.count) statuses, \(writer.faults.count) faults")
         if let site = snapshot.objects("Site").compactMap(Site.init).first(where: { !$0.uid.isEmpty }) {
-            redemptions.start(plan.redemptions, namespace: namespace, site: site)
+            let pause = redemptions.start(plan.redemptions, namespace: namespace, site: site)
+            if let pause { queue.add(namespace, afterMilliseconds: pause) }
         }
         // What was written went into the cache; the plan of that has to be looked at as well.
         if !plan.isEmpty, writer.isComplete { queue.add(namespace) }

@@ -7,7 +7,7 @@ import SiteTrust
 import Threading
 
 /// The grant server of a cluster: one for the sites of all namespaces (control-plane.md §3.2 to §3.6). A redemption
-/// is in the AccessGrant's status before its answer leaves.
+/// is in the AccessGrant's status before its answer leaves, with a claim by which its redeemer may ask once more.
 final class ClusterGrants: Sendable {
     private struct State {
         var ledger = GrantLedger()
@@ -73,7 +73,8 @@ final class ClusterGrants: Sendable {
                     GrantLedger.Grant(
                         uid: grant.uid, namespace: namespace, name: grant.name, code: grant.statusCode,
                         expirationUnix: Timestamp.parse(grant.expirationTime),
-                        redemptionsAllowed: max(1, grant.redemptionsAllowed), redemptions: grant.redemptions))
+                        redemptionsAllowed: max(1, grant.redemptionsAllowed), redemptions: grant.redemptions,
+                        claims: grant.claims))
             }
         }
     }
@@ -82,7 +83,8 @@ final class ClusterGrants: Sendable {
         let now = WallClock.now
         let response = state.withLock { state -> HTTPResponse in
             switch state.ledger.begin(
-                path: request.path, method: request.method, code: request.body, now: now, peer: request.peerAddress)
+                path: request.path, method: request.method, code: request.body, now: now, peer: request.peerAddress,
+                key: request.header(RedemptionKey.header))
             {
             case .refuse(let refusal): return ClusterGrants.response(refusal)
             case .issue(let ticket): return issue(ticket, request: request, now: now, state: &state)
@@ -107,21 +109,34 @@ final class ClusterGrants: Sendable {
             // Another replica may answer at the same time: what is stored counts, and its version guards the write.
             let found = try state.client.getIfExists(grants, namespace: ticket.namespace, name: ticket.name)
             let used = max(held.redemptions, Int(found?.value(at: ["status", "redemptions"])?.intValue ?? 0))
+            let claims = (found?.value(at: ["status", "claims"])?.listValue ?? []).compactMap(\.scalarText)
+            let isRepeated = ticket.isRepeated || ticket.claim.map(claims.contains) ?? false
             guard let version = found?.value(at: ["metadata", "resourceVersion"])?.stringValue,
-                found?.value(at: ["metadata", "uid"])?.stringValue == ticket.uid, used < held.redemptionsAllowed
+                found?.value(at: ["metadata", "uid"])?.stringValue == ticket.uid,
+                used < held.redemptionsAllowed || isRepeated
             else {
                 state.ledger.abandon(ticket)
                 return ClusterGrants.response(GrantLedger.Refusal(status: 404, text: "No such access granted"))
+            }
+            let answer = HTTPResponse(
+                status: 200, headers: [("Content-Type", "application/yaml")], body: Array(text.utf8))
+            if isRepeated {
+                // The use was stored with its claim.
+                state.ledger.abandon(ticket)
+                return answer
             }
             let stored = try state.client.merge(
                 grants, namespace: ticket.namespace, name: ticket.name,
                 [
                     "metadata": ["uid": .string(ticket.uid), "resourceVersion": .string(version)],
-                    "status": ["redemptions": .int(Int64(used + 1))],
+                    "status": [
+                        "redemptions": .int(Int64(used + 1)),
+                        "claims": .list(GrantLedger.Grant.claims(claims, adding: ticket.claim).map { .string($0) }),
+                    ],
                 ], subresource: "status")
             guard state.ledger.commit(ticket) != nil else { return ClusterGrants.response(.storeFailed) }
             redeemed(stored)
-            return HTTPResponse(status: 200, headers: [("Content-Type", "application/yaml")], body: Array(text.utf8))
+            return answer
         } catch let failure as GrantServer.DocumentsFailure {
             state.ledger.abandon(ticket)
             return ClusterGrants.response(failure.refusal)

@@ -2,6 +2,7 @@ import ControlIO
 import KubernetesAPI
 import LocalPlatform
 import SiteModel
+import SiteTrust
 import Threading
 
 /// Redeems AccessTokens on threads of their own, so that an issuing site that does not answer holds up nothing else
@@ -15,8 +16,8 @@ final class TokenRedemptions: Sendable {
     private static let writePause = 1_000
     /// Annotation of what a token gave: its uid.
     private static let mark = "internal.skupper.io/token"
-    /// Annotation of the Secret of a token: its Links as JSON. A token gives its answer once, so the first write has
-    /// to hold all of it: a controller that was killed after that finds the rest here.
+    /// Annotation of the Secret of a token: its Links as JSON. Grant servers of upstream answer once, so the first
+    /// write has to hold all of the answer: a controller that was killed after that finds the rest here.
     private static let linksMark = "internal.skupper.io/token-links"
 
     private struct State {
@@ -44,18 +45,24 @@ final class TokenRedemptions: Sendable {
         self.changed = changed
     }
 
-    /// Starts the redemption of those that are not under way and not waiting.
-    func start(_ tokens: [AccessToken], namespace: String, site: Site) {
+    /// Starts the redemption of those that are not under way and not waiting; gives after what time those that wait are
+    /// to be looked at again, milliseconds. An event meanwhile ends the wait that `changed` asked for.
+    func start(_ tokens: [AccessToken], namespace: String, site: Site) -> Int? {
         let now = MonotonicClock.now
+        var next: Int64?
         for token in tokens {
-            let isOurs = state.withLock { state -> Bool in
-                guard !state.running.contains(token.uid), state.running.count < TokenRedemptions.parallel,
-                    (state.waits[token.uid] ?? 0) <= now
-                else { return false }
+            let wait = state.withLock { state -> Int64? in
+                // Its end makes `changed` be called.
+                if state.running.contains(token.uid) { return nil }
+                if let until = state.waits[token.uid], until > now { return until - now }
+                guard state.running.count < TokenRedemptions.parallel else { return Int64(TokenRedemptions.writePause) }
                 state.running.insert(token.uid)
-                return true
+                return 0
             }
-            guard isOurs else { continue }
+            guard wait == 0 else {
+                if let wait { next = min(next ?? wait, wait) }
+                continue
+            }
             _ = Worker<Void> { [self] in
                 let pause = redeem(token, namespace: namespace, site: site)
                 state.withLock { state in
@@ -67,6 +74,7 @@ final class TokenRedemptions: Sendable {
                 changed(namespace, pause)
             }
         }
+        return next.map { Int($0) }
     }
 
     /// Redeems one token and writes what it gave; the wait until the next attempt, 0 when it is decided.
@@ -77,7 +85,13 @@ final class TokenRedemptions: Sendable {
         }
         do {
             let client = try APIClient(access)
-            let outcome = given(token, namespace: namespace).map { Outcome.resources($0) } ?? ask(token, site: site)
+            let outcome: Outcome
+            if let resources = given(token, namespace: namespace) {
+                outcome = .resources(resources)
+            } else {
+                guard let key = key(of: token, namespace: namespace) else { return TokenRedemptions.writePause }
+                outcome = ask(token, site: site, key: key)
+            }
             switch outcome {
             case .resources(let resources):
                 state.withLock { $0.answers[token.uid] = resources }
@@ -125,9 +139,19 @@ final class TokenRedemptions: Sendable {
         case later(String)
     }
 
-    private func ask(_ token: AccessToken, site: Site) -> Outcome {
+    /// By this key an answer is given again to a controller that was killed before it could write it down. The Secret
+    /// is in the namespace before any router is, lives as long as the site, and who may read it has the site anyway.
+    /// Nil while it is being made.
+    private func key(of token: AccessToken, namespace: String) -> String? {
+        guard let secret = cache.get("Secret", "skupper-local-ca", in: namespace).flatMap({ Secret($0) }) else {
+            return nil
+        }
+        return secret.textValue("tls.key").map { RedemptionKey.derived(secret: $0, token: token.uid) } ?? ""
+    }
+
+    private func ask(_ token: AccessToken, site: Site, key: String) -> Outcome {
         let request = RedeemRequest(
-            url: token.url, ca: token.ca, code: token.code, name: token.name, subject: site.uid,
+            url: token.url, ca: token.ca, code: token.code, name: token.name, subject: site.uid, key: key,
             timeoutMilliseconds: 10_000)
         do throws(HTTPClientError) {
             let reply = try redeemOverHTTPS(request)

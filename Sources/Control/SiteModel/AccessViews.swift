@@ -41,6 +41,8 @@ package struct AccessGrant: ResourceView {
         get { Self.integer(resource.status("redemptions")) }
         set { resource.setStatus(.int(Int64(newValue)), "redemptions") }
     }
+    /// `status.claims`: who made the last uses.
+    package var claims: [String] { (resource.status("claims")?.listValue ?? []).compactMap(\.scalarText) }
     /// `status.expirationTime`, RFC 3339 text, "" when absent.
     package var expirationTime: String {
         get { resource.status("expirationTime")?.scalarText ?? "" }

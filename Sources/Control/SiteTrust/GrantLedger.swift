@@ -19,11 +19,13 @@ package struct GrantLedger: Sendable {
         package var redemptionsAllowed: Int
         /// Uses made.
         package var redemptions: Int
+        /// What `RedemptionKey.claim` gives for those who made the last uses, the newest at the end.
+        package var claims: [String]
 
         /// A grant.
         package init(
             uid: String, namespace: String, name: String, code: String, expirationUnix: Int64?,
-            redemptionsAllowed: Int, redemptions: Int
+            redemptionsAllowed: Int, redemptions: Int, claims: [String] = []
         ) {
             self.uid = uid
             self.namespace = namespace
@@ -32,6 +34,12 @@ package struct GrantLedger: Sendable {
             self.expirationUnix = expirationUnix
             self.redemptionsAllowed = redemptionsAllowed
             self.redemptions = redemptions
+            self.claims = claims
+        }
+
+        /// Claims with one more, the oldest left out when there are too many.
+        package static func claims(_ known: [String], adding claim: String?) -> [String] {
+            Array((known + [claim].compactMap { $0 }).suffix(GrantLedger.claimLimit))
         }
     }
 
@@ -45,6 +53,10 @@ package struct GrantLedger: Sendable {
         package let namespace: String
         /// Name of the grant: the name for Secret and Link when the request gives none.
         package let name: String
+        /// Claim of the redeemer; nil if it made none.
+        package let claim: String?
+        /// The redeemer was answered before: this is that use once more, and is not counted.
+        package let isRepeated: Bool
     }
 
     /// A refusal as HTTP says it; the body is the text and a newline, text/plain.
@@ -79,6 +91,8 @@ package struct GrantLedger: Sendable {
 
     /// Most grants held; the oldest expired ones, else the oldest, make room.
     package static let maximumGrants = 10_000
+    /// Claims held of one grant; a redeemer from before them that asks again counts as a new one.
+    package static let claimLimit = 100
     /// Wrong codes per grant and window after which 429 is answered.
     package static let wrongCodeLimit = 10
     /// Length of that window, seconds.
@@ -113,9 +127,10 @@ package struct GrantLedger: Sendable {
         if let old = uidByName[place], old != grant.uid { entries[old] = nil }
         uidByName[place] = grant.uid
         if var entry = entries[grant.uid] {
-            let used = max(entry.grant.redemptions, grant.redemptions)
+            let isStale = grant.redemptions < entry.grant.redemptions
+            let (used, claims) = (entry.grant.redemptions, entry.grant.claims)
             entry.grant = grant
-            entry.grant.redemptions = used
+            if isStale { (entry.grant.redemptions, entry.grant.claims) = (used, claims) }
             entries[grant.uid] = entry
             return
         }
@@ -136,7 +151,10 @@ package struct GrantLedger: Sendable {
     ///   - code: the body; nil when it could not be read (or was too long).
     ///   - now: Unix seconds.
     ///   - peer: the client's address, for the rate limit's text only.
-    package mutating func begin(path: String, method: String, code: [UInt8]?, now: Int64, peer: String) -> Decision {
+    ///   - key: `Idempotency-Key` of the request; nil without one.
+    package mutating func begin(
+        path: String, method: String, code: [UInt8]?, now: Int64, peer: String, key: String? = nil
+    ) -> Decision {
         guard method == "POST" else { return .refuse(Refusal(status: 405, text: "Only POST is supported")) }
         guard let code else { return .refuse(Refusal(status: 400, text: "Request body not valid")) }
         let uid = String(path.filter { $0 != "/" })
@@ -148,7 +166,9 @@ package struct GrantLedger: Sendable {
         entry.reservations = entry.reservations.filter { now - $0.value < Self.reservationSeconds }
         defer { entries[uid] = entry }
         let allowed = max(1, entry.grant.redemptionsAllowed)
-        guard entry.grant.redemptions < allowed else {
+        let claim = key.flatMap { RedemptionKey.claim($0) }
+        let isRepeated = claim.map(entry.grant.claims.contains) ?? false
+        guard entry.grant.redemptions < allowed || isRepeated else {
             return .refuse(Refusal(status: 404, text: "No such access granted"))
         }
         if let refusal = rateRefusal(&entry, now: now, peer: peer) { return .refuse(refusal) }
@@ -156,24 +176,28 @@ package struct GrantLedger: Sendable {
             entry.wrongCodes.append(now)
             return .refuse(Refusal(status: 403, text: "Redemption of access token refused"))
         }
-        guard entry.grant.redemptions + entry.reservations.count < allowed else {
+        guard entry.grant.redemptions + entry.reservations.count < allowed || isRepeated else {
             // Another redemption is under way; it may yet fail and give its use back.
             return .refuse(Refusal(status: 503, text: "Internal error", retryAfterSeconds: 1))
         }
-        let ticket = Ticket(id: takeNumber(), uid: uid, namespace: entry.grant.namespace, name: entry.grant.name)
-        entry.reservations[ticket.id] = now
+        let ticket = Ticket(
+            id: takeNumber(), uid: uid, namespace: entry.grant.namespace, name: entry.grant.name, claim: claim,
+            isRepeated: isRepeated)
+        if !isRepeated { entry.reservations[ticket.id] = now }
         return .issue(ticket)
     }
 
-    /// Counts the reserved use. Call it before the answer is sent, and store the number that comes back.
+    /// Counts the reserved use, unless it is repeated. Call it before the answer is sent, and store the number that
+    /// comes back.
     /// - Returns: `status.redemptions` now; nil when the grant was removed or the reservation given up meanwhile:
     ///   then nothing may be handed out, answer `storeFailed`.
     @discardableResult
     package mutating func commit(_ ticket: Ticket) -> Int? {
-        guard var entry = entries[ticket.uid], entry.reservations.removeValue(forKey: ticket.id) != nil else {
-            return nil
-        }
+        guard var entry = entries[ticket.uid] else { return nil }
+        if ticket.isRepeated { return entry.grant.redemptions }
+        guard entry.reservations.removeValue(forKey: ticket.id) != nil else { return nil }
         entry.grant.redemptions += 1
+        entry.grant.claims = Grant.claims(entry.grant.claims, adding: ticket.claim)
         entries[ticket.uid] = entry
         return entry.grant.redemptions
     }

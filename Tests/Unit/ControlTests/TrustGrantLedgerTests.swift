@@ -24,9 +24,10 @@ import Testing
 
     private func ask(
         _ ledger: inout GrantLedger, path: String = "/uid-1", method: String = "POST", code: String? = code,
-        now: Int64 = 10
+        now: Int64 = 10, key: String? = nil
     ) -> GrantLedger.Decision {
-        ledger.begin(path: path, method: method, code: code.map { Array($0.utf8) }, now: now, peer: "192.0.2.9")
+        ledger.begin(
+            path: path, method: method, code: code.map { Array($0.utf8) }, now: now, peer: "192.0.2.9", key: key)
     }
 
     private func refusal(_ status: Int, _ text: String) -> GrantLedger.Decision {
@@ -72,6 +73,56 @@ import Testing
         #expect(ticket.uid == "uid-1")
         #expect(ticket.namespace == "west")
         #expect(ticket.name == "g")
+    }
+
+    @Test func whoAsksAgainIsAnsweredAgainAndCountsOnce() throws {
+        var fresh = ledger()
+        let first = try ticket(ask(&fresh, key: "mine"))
+        #expect(!first.isRepeated)
+        #expect(fresh.commit(first) == 1)
+        let held = try #require(fresh.grant(uid: "uid-1"))
+        #expect(held.claims == [RedemptionKey.claim("mine")])
+        let again = try ticket(ask(&fresh, key: "mine"))
+        #expect(again.isRepeated)
+        #expect(fresh.commit(again) == 1)
+        #expect(fresh.grant(uid: "uid-1") == held)
+        // Nobody else, not with a wrong code, and not for longer than the grant.
+        #expect(ask(&fresh, key: "theirs") == refusal(404, "No such access granted"))
+        #expect(ask(&fresh, key: "") == refusal(404, "No such access granted"))
+        #expect(ask(&fresh) == refusal(404, "No such access granted"))
+        #expect(ask(&fresh, code: "wrong", key: "mine") == refusal(403, "Redemption of access token refused"))
+        #expect(ask(&fresh, now: 1000, key: "mine") == refusal(404, "No such claim"))
+        // Who made no use has no claim: an answer that was not stored may be asked for by anybody.
+        var other = ledger()
+        other.abandon(try ticket(ask(&other, key: "mine")))
+        #expect(try !ticket(ask(&other, key: "mine")).isRepeated)
+    }
+
+    @Test func claimsComeBackWithTheGrantAndAreBounded() throws {
+        var fresh = ledger()
+        var stored = grant(allowed: 200, used: 1)
+        stored.claims = [try #require(RedemptionKey.claim("mine"))]
+        fresh.upsert(stored)
+        #expect(try ticket(ask(&fresh, key: "mine")).isRepeated)
+        for number in 0..<GrantLedger.claimLimit {
+            fresh.commit(try ticket(ask(&fresh, key: "other-\(number)")))
+        }
+        #expect(fresh.grant(uid: "uid-1")?.claims.count == GrantLedger.claimLimit)
+        #expect(try !ticket(ask(&fresh, key: "mine")).isRepeated)
+        // An older version of the resource takes no claim away.
+        fresh.upsert(stored)
+        #expect(try ticket(ask(&fresh, key: "other-7")).isRepeated)
+    }
+
+    @Test func keysOfTokens() {
+        let key = RedemptionKey.derived(secret: "s", token: "t")
+        #expect(key == RedemptionKey.derived(secret: "s", token: "t"))
+        #expect(key.count == 64)
+        #expect(key != RedemptionKey.derived(secret: "s2", token: "t"))
+        #expect(key != RedemptionKey.derived(secret: "s", token: "t2"))
+        #expect(RedemptionKey.claim("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+        #expect(RedemptionKey.claim("") == nil)
+        #expect(RedemptionKey.claim(String(repeating: "x", count: 129)) == nil)
     }
 
     @Test func aUseCountsWhenCommitted() throws {

@@ -92,7 +92,8 @@ package final class GrantServer: Sendable {
             let uid = String(request.path.filter { $0 != "/" })
             let known = state.ledger.grant(uid: uid)
             let decision = state.ledger.begin(
-                path: request.path, method: request.method, code: request.body, now: now, peer: request.peerAddress)
+                path: request.path, method: request.method, code: request.body, now: now, peer: request.peerAddress,
+                key: request.header(RedemptionKey.header))
             let wantsReason = request.header(RefusalReason.header) != nil
             let response: HTTPResponse
             switch decision {
@@ -213,7 +214,7 @@ package final class GrantServer: Sendable {
                 "code": .string(grant.code),
                 "expiration": grant.expirationUnix.map { .string(Timestamp.format(unix: $0)) } ?? .null,
                 "redemptionsAllowed": .int(Int64(grant.redemptionsAllowed)),
-                "redemptions": .int(Int64(grant.redemptions)),
+                "redemptions": .int(Int64(grant.redemptions)), "claims": .list(grant.claims.map { .string($0) }),
             ]
         }
         try Files.write(path, text: YAML.emit(["grants": .list(items)]), mode: 0o600)
@@ -229,7 +230,8 @@ package final class GrantServer: Sendable {
                 uid: uid, namespace: item["namespace"]?.scalarText ?? "", name: name, code: code,
                 expirationUnix: item["expiration"]?.scalarText.flatMap { Timestamp.parse($0) },
                 redemptionsAllowed: item["redemptionsAllowed"]?.intValue.map { Int($0) } ?? 1,
-                redemptions: item["redemptions"]?.intValue.map { Int($0) } ?? 0)
+                redemptions: item["redemptions"]?.intValue.map { Int($0) } ?? 0,
+                claims: (item["claims"]?.listValue ?? []).compactMap(\.scalarText))
         }
     }
 }

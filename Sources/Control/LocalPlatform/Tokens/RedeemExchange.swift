@@ -1,5 +1,6 @@
 import ControlIO
 import SiteModel
+import SiteTrust
 
 /// The question to a grant server (control-plane.md §3.5).
 package struct RedeemRequest: Hashable, Sendable {
@@ -13,16 +14,21 @@ package struct RedeemRequest: Hashable, Sendable {
     package let name: String
     /// Common name of the certificate asked for.
     package let subject: String
+    /// Header `Idempotency-Key`, by which an answer that was lost can be asked for again; never to be logged.
+    package let key: String
     /// Longest time for the whole exchange, milliseconds.
     package let timeoutMilliseconds: Int
 
     /// A request.
-    package init(url: String, ca: String, code: String, name: String, subject: String, timeoutMilliseconds: Int) {
+    package init(
+        url: String, ca: String, code: String, name: String, subject: String, key: String, timeoutMilliseconds: Int
+    ) {
         self.url = url
         self.ca = ca
         self.code = code
         self.name = name
         self.subject = subject
+        self.key = key
         self.timeoutMilliseconds = timeoutMilliseconds
     }
 }
@@ -73,7 +79,11 @@ package typealias RedeemExchange = @Sendable (RedeemRequest) throws(HTTPClientEr
 /// The exchange over HTTPS.
 package func redeemOverHTTPS(_ request: RedeemRequest) throws(HTTPClientError) -> RedeemReply {
     let response = try HTTPSClient().post(
-        url: request.url, headers: [("name", request.name), ("subject", request.subject), (RefusalReason.header, "1")],
+        url: request.url,
+        headers: [
+            ("name", request.name), ("subject", request.subject), (RefusalReason.header, "1"),
+            (RedemptionKey.header, request.key),
+        ],
         body: Array(request.code.utf8), trustedCAPEM: request.ca, minimumTLS13: true,
         timeoutMilliseconds: request.timeoutMilliseconds)
     return RedeemReply(status: response.status, body: String(decoding: response.body, as: UTF8.self))

@@ -1,6 +1,7 @@
 import ControlIO
 import Glibc
 import SiteModel
+import SiteTrust
 
 /// Redeems tokens: asks the issuing site for a certificate and link, and writes both into the namespace's input.
 package struct TokenRedeemer: Sendable {
@@ -57,12 +58,14 @@ package struct TokenRedeemer: Sendable {
         _ token: AccessToken, subject: String?, timeoutSeconds: Int, report: (String) -> Void
     ) throws(LocalError) -> [Resource] {
         let deadline = MonotonicClock.now + Int64(timeoutSeconds) * 1000
+        // The same for all attempts: an answer that was lost is given again.
+        let key = (try? RandomValues.code()) ?? ""
         var attempt = 0
         while true {
             let rest = deadline - MonotonicClock.now
             let request = RedeemRequest(
                 url: token.url, ca: token.ca, code: token.code, name: token.name,
-                subject: subject ?? store.layout.namespace,
+                subject: subject ?? store.layout.namespace, key: key,
                 timeoutMilliseconds: Int(max(1_000, min(rest, TokenRedeemer.attemptLimit))))
             let failure: RedeemFailure
             do {
