@@ -26,6 +26,8 @@ package final class ClusterController: Sendable {
     /// The longest wait before a namespace whose plan failed is looked at again, milliseconds. A permission that is
     /// given at last makes no event.
     private static let longestWait = 60_000
+    /// The longest wait until a namespace's certificates are looked at again, seconds: clocks may be set meanwhile.
+    private static let longestRenewalWait: Int64 = 86_400
 
     private let access: ClusterAccess
     private let environment: ControllerEnvironment
@@ -250,14 +252,16 @@ package final class ClusterController: Sendable {
     /// Plans a namespace and carries the plan out.
     private func reconcile(_ namespace: String, client: APIClient) -> Outcome {
         guard isControlled(namespace) else { return .done }
-        let snapshot = snapshot(namespace)
+        let (snapshot, renewal) = snapshot(namespace)
         let plan = NamespacePlanner.plan(snapshot, settings: environment.settings, nowUnix: WallClock.now) { _ in
             (try? RandomValues.code()) ?? ""
         }
         serveGrants(snapshot, plan: plan)
         let mayWrite = { [state] in state.withLock { $0.isLeader && !$0.isStopping } }
         guard mayWrite() else { return .done }
-        var writer = PlanWriter(client: client, cache: cache, namespace: namespace, mayGoOn: mayWrite)
+        var writer = PlanWriter(
+            client: client, cache: cache, namespace: namespace, lifetime: environment.certificateLifetime,
+            mayGoOn: mayWrite)
         writer.carryOut(plan)
         report(writer.faults, notes: plan.notes, in: namespace)
         log.debug(
@@ -269,6 +273,7 @@ package final class ClusterController: Sendable {
         }
         // What was written went into the cache; the plan of that has to be looked at as well.
         if !plan.isEmpty, writer.isComplete { queue.add(namespace) }
+        if let renewal { queue.add(namespace, afterMilliseconds: renewal) }
         note(writer.denials, in: namespace)
         return writer.isComplete ? .done : .failed(pause: min(writer.pause, ClusterController.longestWait))
     }
@@ -304,13 +309,20 @@ package final class ClusterController: Sendable {
         return wanted == name || wanted == "\(environment.namespace)/\(name)"
     }
 
-    private func snapshot(_ namespace: String) -> NamespaceSnapshot {
+    /// A namespace as it is now, and after what time its next certificate is due for renewal, milliseconds.
+    private func snapshot(_ namespace: String) -> (NamespaceSnapshot, renewal: Int?) {
         let resources = cache.resources(in: namespace)
         let now = WallClock.now
         var spoilt: Set<String> = []
-        for secret in resources.compactMap(Secret.init) where secret.resource.isControlled {
+        var renewal: Int64?
+        for secret in resources.compactMap(Secret.init)
+        where secret.resource.isControlled && secret.resource.annotation(Marks.certificate) != nil {
             guard let text = secret.textValue("tls.crt") else { continue }
-            if (try? CertificateInspection(pem: text))?.isValid(atUnix: now) != true { spoilt.insert(secret.name) }
+            if let seen = try? CertificateInspection(pem: text), seen.isValid(atUnix: now), now < seen.renewalTime {
+                renewal = min(renewal ?? seen.renewalTime, seen.renewalTime)
+            } else {
+                spoilt.insert(secret.name)
+            }
         }
         let attached = cache.attaching("AttachedConnector")
             .filter { $0.spec("siteNamespace")?.scalarText == namespace }
@@ -322,11 +334,13 @@ package final class ClusterController: Sendable {
         let bindings = cache.attaching("AttachedConnectorBinding").filter { $0.namespace != namespace }
         let own = environment.namespace
         let shared = namespace == own ? [] : cache.resources(in: own).filter { $0.kind == "ConfigMap" }
-        return NamespaceSnapshot(
+        let snapshot = NamespaceSnapshot(
             namespace: namespace, resources: resources, attached: attached, bindings: bindings,
             shared: shared, gateway: cache.get("Gateway", NamespacePlanner.gatewayName, in: own),
             spoiltSecrets: spoilt, grantURL: grantURL(), grantAuthority: grantSecret?.textValue("ca.crt") ?? "",
             denial: state.withLock { $0.denials[namespace] ?? "" })
+        let pause = renewal.map { Int(min($0 - now, ClusterController.longestRenewalWait)) * 1000 }
+        return (snapshot, pause)
     }
 
     // MARK: Grants

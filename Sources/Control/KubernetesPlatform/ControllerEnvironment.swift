@@ -1,6 +1,8 @@
 import Glibc
 import KubernetesReconciler
 import LocalPlatform
+import SiteModel
+import SiteTrust
 
 /// What the controller's environment says (control-plane.md §3.2, §4.1).
 package struct ControllerEnvironment: Sendable {
@@ -19,8 +21,14 @@ package struct ControllerEnvironment: Sendable {
     package var grantPort: UInt16
     package var grantHost: String
     package var grantBaseURL: String
+    /// Validity of certificates that the controller makes, except for those of CAs, seconds. They are renewed when two
+    /// thirds of it are over.
+    package var certificateLifetime: Int64
     /// Unique among the replicas: the pod's name.
     package var identity: String
+
+    /// What may be asked for: below, routers would do little else than take certificates in.
+    private static let lifetimes: ClosedRange<Int64> = 20...CertificateAuthority.validitySeconds
 
     /// Reads the environment; `variable` is nil for what is not set.
     package init(namespace: String, variable: (String) -> String?) {
@@ -65,6 +73,9 @@ package struct ControllerEnvironment: Sendable {
         if !grantBaseURL.isEmpty {
             settings.grantHosts = [grantBaseURL.split(separator: ":").first.map(String.init) ?? grantBaseURL]
         }
+        let lifetime = GoDuration.parseSeconds(text("SKUPPER_CERTIFICATE_LIFETIME")) ?? 0
+        certificateLifetime =
+            ControllerEnvironment.lifetimes.contains(lifetime) ? lifetime : CertificateAuthority.validitySeconds
         identity = text("HOSTNAME", "controller") + "-\(getpid())"
     }
 }

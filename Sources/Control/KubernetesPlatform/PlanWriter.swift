@@ -13,6 +13,8 @@ struct PlanWriter {
     let namespace: String
     /// Asked before each write: whether this replica still leads and is not to end.
     let mayGoOn: () -> Bool
+    /// Validity of certificates that are made, except for those of CAs, seconds.
+    let lifetime: Int64
     /// What could not be done, with the object.
     private(set) var faults: [String] = []
     /// Something was written by somebody else meanwhile: usual, and to be planned anew.
@@ -25,10 +27,13 @@ struct PlanWriter {
     private(set) var pause = 0
     private var isOver = false
 
-    init(client: APIClient, cache: ObjectCache, namespace: String, mayGoOn: @escaping () -> Bool) {
+    init(
+        client: APIClient, cache: ObjectCache, namespace: String, lifetime: Int64, mayGoOn: @escaping () -> Bool
+    ) {
         self.client = client
         self.cache = cache
         self.namespace = namespace
+        self.lifetime = lifetime
         self.mayGoOn = mayGoOn
     }
 
@@ -72,9 +77,14 @@ struct PlanWriter {
                 pair = try CertificateAuthority.issue(
                     commonName: order.commonName, hosts: order.hosts,
                     by: KeyedCertificate(certificatePEM: authority, keyPEM: issuer.textValue("tls.key") ?? ""),
-                    nowUnix: now)
+                    nowUnix: now, validitySeconds: lifetime)
             } else {
-                pair = try CertificateAuthority.makeAuthority(commonName: order.commonName, nowUnix: now)
+                let previous = order.previous.map {
+                    KeyedCertificate(
+                        certificatePEM: $0.textValue("tls.crt") ?? "", keyPEM: $0.textValue("tls.key") ?? "")
+                }
+                pair = try CertificateAuthority.makeAuthority(
+                    commonName: order.commonName, nowUnix: now, renewing: previous)
                 authority = pair.certificatePEM
             }
             guard var secret = (try? Resource(document: order.secret)).flatMap({ Secret($0) }) else { return }

@@ -81,6 +81,15 @@ extension NamespacePlanner {
             Marks.certificate: name, Marks.hosts: hosts.joined(separator: ","),
             "internal.skupper.io/subject": certificate.subject,
         ]
+        // The Secret goes with its Certificate, so that one has to be there first: it is in the next plan.
+        guard !certificate.resource.uid.isEmpty else {
+            waits[key] = "waiting for Secret \(name)"
+            return
+        }
+        var object = object("v1", "Secret", name, annotations: marks, owner: certificate.resource)
+        object["type"] = "kubernetes.io/tls"
+        object = ObjectDifference.marked(object)
+        var previous: Secret?
         if let secret = snapshot.object("Secret", name) {
             guard secret.isControlled else {
                 // A CA or certificate that the user brought is used as it is.
@@ -89,10 +98,14 @@ extension NamespacePlanner {
                 return
             }
             desired.insert(secret.key)
-            let isCurrent =
-                marks.allSatisfy { secret.annotation($0.key) == $0.value } && !snapshot.spoiltSecrets.contains(name)
-                && Secret(secret)?.value("tls.crt")?.isEmpty == false && isOfPresentIssuer(secret, certificate)
-            if isCurrent { return }
+            let isSame =
+                marks.allSatisfy { secret.annotation($0.key) == $0.value }
+                && Secret(secret)?.value("tls.crt")?.isEmpty == false
+            if isSame, !snapshot.spoiltSecrets.contains(name), isOfPresentIssuer(secret, certificate) {
+                relabel(secret, as: object)
+                return
+            }
+            if isSame, certificate.signing { previous = Secret(secret) }
         }
         var issuerSecret: Secret?
         if !certificate.signing {
@@ -104,12 +117,23 @@ extension NamespacePlanner {
             }
             issuerSecret = found
         }
-        var object = object("v1", "Secret", name, annotations: marks, owner: certificate.resource)
-        object["type"] = "kubernetes.io/tls"
         desired.insert(ResourceKey(kind: "Secret", name: name))
         plan.orders.append(
-            .init(name: name, commonName: certificate.subject, hosts: hosts, issuer: issuerSecret, secret: object))
+            .init(
+                name: name, commonName: certificate.subject, hosts: hosts, issuer: issuerSecret, previous: previous,
+                secret: object))
         waits[key] = "waiting for Secret \(name)"
+    }
+
+    /// Gives a Secret the labels and annotations that are wanted now, and leaves the certificate as it is: in the
+    /// version that was read, so that a newer one is not undone.
+    private mutating func relabel(_ secret: Resource, as wanted: Document) {
+        guard !ObjectDifference.isAsWanted(secret.document, wanted) else { return }
+        var object = wanted
+        object["data"] = secret.document["data"]
+        object.set(
+            secret.document.value(at: ["metadata", "resourceVersion"]), at: ["metadata", "resourceVersion"])
+        plan.applies.append(.init(object: object, manager: ReconcilePlan.manager))
     }
 
     /// False when the CA has become another one: what the old one signed fits no token that the new one signs.

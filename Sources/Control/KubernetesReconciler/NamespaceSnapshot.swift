@@ -26,7 +26,7 @@ package struct NamespaceSnapshot: Hashable, Sendable {
     package var shared: [Resource]
     /// The Gateway of the controller's namespace, if there is one.
     package var gateway: Resource?
-    /// Names of generated Secrets whose certificate has expired or cannot be read.
+    /// Names of generated Secrets whose certificate is due for renewal, has expired or cannot be read.
     package var spoiltSecrets: Set<String>
     /// Where the grant server is reached (`https://host:port`), "" while it is not; and its CA.
     package var grantURL: String

@@ -18,6 +18,8 @@ package struct ReconcilePlan: Hashable, Sendable {
         package let hosts: [String]
         /// The Secret with the CA; nil for a CA itself.
         package let issuer: Secret?
+        /// For a CA whose time is nearly over: the Secret with it as it is.
+        package let previous: Secret?
         /// The Secret without its data; the maker puts `tls.crt`, `tls.key` and `ca.crt` in.
         package let secret: Document
     }

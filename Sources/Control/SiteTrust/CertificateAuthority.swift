@@ -22,8 +22,13 @@ package enum CertificateAuthority {
     package static let maximumHosts = 1000
 
     /// A new self-signed CA. Its `ca.crt` is its own certificate.
-    package static func makeAuthority(commonName: String, nowUnix: Int64) throws(TrustError) -> KeyedCertificate {
-        let key = try KeyObject.makeRSA()
+    /// - Parameter previous: a CA of the same name whose key is kept while its certificate is valid: what it signed is
+    ///   valid under the new certificate too, and what the new one signs under the old.
+    package static func makeAuthority(
+        commonName: String, nowUnix: Int64, renewing previous: KeyedCertificate? = nil
+    ) throws(TrustError) -> KeyedCertificate {
+        let kept = previous.flatMap { keptKey($0, commonName: commonName, nowUnix: nowUnix) }
+        let key = if let kept { kept } else { try KeyObject.makeRSA() }
         let certificate = try blank(
             commonName: commonName, key: key, notBefore: nowUnix, notAfter: nowUnix + validitySeconds)
         try check(
@@ -34,6 +39,14 @@ package enum CertificateAuthority {
         try addExtension(certificate, NID_subject_key_identifier, "hash")
         try sign(certificate, key)
         return KeyedCertificate(certificatePEM: try certificate.pem(), keyPEM: try key.pem())
+    }
+
+    private static func keptKey(_ pair: KeyedCertificate, commonName: String, nowUnix: Int64) -> KeyObject? {
+        guard let inspection = try? CertificateInspection(pem: pair.certificatePEM), inspection.isAuthority,
+            inspection.commonName == commonName, inspection.isValid(atUnix: nowUnix),
+            (try? CertificateInspection.matches(pair)) == true
+        else { return nil }
+        return try? KeyObject(pem: pair.keyPEM)
     }
 
     /// A new key and certificate signed by an authority.

@@ -38,8 +38,11 @@ package struct CertificateInspection: Hashable, Sendable {
     /// Whether the certificate is valid at a time.
     package func isValid(atUnix now: Int64) -> Bool { notBefore <= now && now <= notAfter }
 
-    /// Whether two thirds of the validity are over, the time for renewal.
-    package func shouldRenew(atUnix now: Int64) -> Bool { now >= notBefore + (notAfter - notBefore) / 3 * 2 }
+    /// When two thirds of the validity are over, the time for renewal, Unix seconds.
+    package var renewalTime: Int64 { notBefore + (notAfter - notBefore) / 3 * 2 }
+
+    /// Whether it is time for renewal.
+    package func shouldRenew(atUnix now: Int64) -> Bool { now >= renewalTime }
 
     /// Whether a PEM certificate's signature was made by the key of another (dates are not looked at).
     package static func isSigned(_ certificatePEM: String, by authorityPEM: String) throws(TrustError) -> Bool {

@@ -59,6 +59,37 @@ import Testing
         #expect(caText.contains("CA:TRUE"))
     }
 
+    /// What was signed before a renewal is valid after it, and the other way round, for whoever has either CA.
+    @Test func aRenewedCAKeepsItsKey() throws {
+        let old = try CertificateAuthority.makeAuthority(commonName: "west site CA", nowUnix: Self.now)
+        let later = Self.now + 4 * 365 * 86_400
+        let new = try CertificateAuthority.makeAuthority(commonName: "west site CA", nowUnix: later, renewing: old)
+        #expect(try CertificateInspection(pem: new.certificatePEM).notAfter == later + 1825 * 86_400)
+        #expect(new.keyPEM == old.keyPEM)
+        let folder = try ControlTestFolder()
+        let authorities = ["old": old, "new": new]
+        for (name, authority) in authorities {
+            let leaf = try CertificateAuthority.issue(
+                commonName: "west", hosts: ["w"], by: authority, nowUnix: name == "old" ? Self.now : later)
+            try Files.write(folder.path + "/ca-\(name)", text: authority.certificatePEM)
+            try Files.write(folder.path + "/leaf-\(name)", text: leaf.certificatePEM)
+        }
+        for (leaf, authority) in [("old", "new"), ("new", "old"), ("new", "new")] {
+            let verify = "openssl verify -x509_strict -attime \(later + 10) -CAfile \(folder.path)/ca-\(authority)"
+            #expect(system("\(verify) \(folder.path)/leaf-\(leaf) >/dev/null 2>&1") == 0, "\(leaf) by \(authority)")
+        }
+        // Not for another name, not when its time is over, and not if key and certificate do not fit.
+        let end = Self.now + 6 * 365 * 86_400
+        let crossed = KeyedCertificate(
+            certificatePEM: old.certificatePEM,
+            keyPEM: try CertificateAuthority.makeAuthority(commonName: "x", nowUnix: Self.now).keyPEM)
+        let name = "west site CA"
+        for (name, previous, now) in [("east", old, later), (name, old, end), (name, crossed, later)] {
+            let made = try CertificateAuthority.makeAuthority(commonName: name, nowUnix: now, renewing: previous)
+            #expect(made.keyPEM != previous.keyPEM)
+        }
+    }
+
     @Test func anotherCAOfTheSameNameDidNotSign() throws {
         let first = try CertificateAuthority.makeAuthority(commonName: "same", nowUnix: Self.now)
         let second = try CertificateAuthority.makeAuthority(commonName: "same", nowUnix: Self.now)

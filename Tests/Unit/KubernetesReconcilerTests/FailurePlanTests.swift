@@ -58,6 +58,34 @@ import Testing
         #expect(!cluster.plan.orders.contains { $0.name == "skupper-site-server" })
     }
 
+    @Test func whatIsDueIsMadeAnewAndACAKeepsItsKey() throws {
+        var cluster = try running()
+        cluster.spoilt = ["skupper-site-server"]
+        var orders = cluster.plan.orders
+        #expect(orders.map(\.name) == ["skupper-site-server"])
+        #expect(orders[0].previous == nil)
+        cluster.spoilt = ["skupper-site-ca"]
+        orders = cluster.plan.orders
+        #expect(orders.map(\.name) == ["skupper-site-ca"])
+        #expect(orders[0].previous?.resource == cluster.get("Secret", "skupper-site-ca"))
+        // For another name it is another CA.
+        cluster.objects[key("skupper-site-ca")]?.setAnnotation("internal.skupper.io/subject", "somebody")
+        orders = cluster.plan.orders
+        #expect(orders.map(\.name) == ["skupper-site-ca"])
+        #expect(orders[0].previous == nil)
+    }
+
+    /// Else the API server would keep them when the site goes.
+    @Test func secretsBelongToTheirCertificates() throws {
+        let cluster = try running()
+        let secrets = cluster.objects.values.filter { $0.kind == "Secret" }
+        #expect(secrets.count >= 4)
+        for secret in secrets {
+            let owner = secret.document.value(at: ["metadata", "ownerReferences"])?[0]?["uid"]?.scalarText
+            #expect(owner == cluster.get("Certificate", secret.name)?.uid)
+        }
+    }
+
     @Test func aMissingPermissionIsInTheSitesStatus() throws {
         var cluster = try running()
         cluster.denial = "services is forbidden"

@@ -45,6 +45,26 @@ import Testing
         #expect(applied.allSatisfy { $0.value(at: ["metadata", "labels", "cost"]) == nil })
     }
 
+    @Test func aTemplateThatComesLaterLabelsSecretsAndLeavesTheirCertificates() throws {
+        var cluster = try ClusterInMemory(Sample.site)
+        cluster.settle()
+        let before = try #require(cluster.get("Secret", "skupper-site-server"))
+        cluster.objects[before.key]?.document.set("7", at: ["metadata", "resourceVersion"])
+        cluster.shared = [
+            try Self.map(
+                "metadata: {name: all, namespace: skupper, labels: {skupper.io/label-template: \"\", cost: c1}}, "
+                    + "data: {kind: Secret}")
+        ]
+        let plan = cluster.plan
+        #expect(plan.orders.isEmpty)
+        let apply = try #require(
+            plan.applies.first { $0.object.value(at: ["metadata", "name"])?.stringValue == before.name })
+        #expect(apply.object.value(at: ["metadata", "resourceVersion"])?.stringValue == "7")
+        cluster.settle()
+        #expect(label(cluster, "Secret", before.name, "cost") == "c1")
+        #expect(cluster.get("Secret", before.name)?.document["data"] == before.document["data"])
+    }
+
     @Test func aTemplateCannotTakeOurMarksAway() throws {
         var cluster = try ClusterInMemory(
             Sample.site,
