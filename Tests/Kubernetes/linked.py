@@ -3,8 +3,10 @@
 import json
 import ssl
 import threading
+import unittest
 import urllib.request
 
+from cluster import assets
 from fault_proxy import FaultProxy
 from harness import Server, connect, echo, receive_exactly, wait_until
 from site_cluster import SiteCluster, loopback
@@ -181,3 +183,21 @@ class LinkedCluster(SiteCluster):
         for witness in self.witnesses:
             found += witness.losses()
         return [text for text in found if not any(name in text for name in wanted)]
+
+
+@unittest.skipIf(assets() is None, "KUBEBUILDER_ASSETS names no folder with etcd and kube-apiserver")
+class LinkedCase(unittest.TestCase):
+    """Tests that share two linked sites and a stream through them that has to live through all of it."""
+
+    # What the controller is told beside the usual.
+    environment = {}
+    resource = staticmethod(resource)
+
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = LinkedCluster().start()
+        cls.addClassCleanup(cls.cluster.stop)
+        cls.proxy = cls.cluster.proxy
+        cls.cluster.start_controller(**cls.environment)
+        cls.cluster.make_all()
+        cls.stream = cls.cluster.open_stream()

@@ -10,9 +10,8 @@ import tempfile
 import urllib.request
 
 from cluster import ROOT, Cluster
-from harness import RANDOM, Process, free_port, wait_until
+from harness import BIN, RANDOM, Process, free_port, wait_until
 
-BIN = pathlib.Path(os.environ["SKUPPER_BIN"])
 NAMESPACES = ("west", "east")
 FOLDER = "/etc/skupper-router-certs"
 

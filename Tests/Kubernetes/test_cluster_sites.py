@@ -5,7 +5,6 @@ import os
 import pathlib
 import subprocess
 import sys
-import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -92,13 +91,33 @@ class Sites(unittest.TestCase):
                 self.assertEqual(client.recv(100), b"across two namespaces")
 
     def test_3_nothing_is_written_when_nothing_changes(self):
-        def quiet():
-            before = {name: self.versions(name) for name in ("west", "east", "skupper")}
-            time.sleep(8)
-            return before == {name: self.versions(name) for name in before}
+        """Plans are made, since a Site has a new annotation each time, and there is nothing in them."""
+        cluster = self.cluster
+        cluster.apply("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: skupper-log-config\ndata:\n"
+                      "  CONTROLLER_LOG_LEVEL: debug\n", "skupper")
+        wait_until("the log level", lambda: "log level debug" in cluster.controller.log(), 60)
 
-        # What the routers learn of the network arrives some seconds after Ready.
-        wait_until("eight seconds without a write", quiet, 60)
+        def others(namespace):
+            return {name: version for name, version in self.versions(namespace).items() if not name.startswith("Site/")}
+
+        def look(namespace, number):
+            """The lines of the plans that a change of nothing makes; None when something was written meanwhile."""
+            mark, before = len(cluster.controller.log()), others(namespace)
+            cluster.request("PATCH", f"{cluster.place('Site', namespace)}/{namespace}",
+                            {"metadata": {"annotations": {"looked-at": str(number)}}}, "application/merge-patch+json")
+            wait_until(f"a plan of {namespace}", lambda: f"namespace {namespace}: " in
+                       cluster.controller.log_since(mark), 30)
+            lines = [line.partition(f"namespace {namespace}: ")[2] for line in
+                     cluster.controller.log_since(mark).splitlines() if f"namespace {namespace}: " in line]
+            return lines if before == others(namespace) else None
+
+        nothing = "0 to apply, 0 certificates, 0 to delete, 0 statuses, 0 faults"
+        for namespace in ("west", "east"):
+            # What the routers learn of the network arrives some seconds after Ready.
+            numbers = iter(range(1000))
+            wait_until(f"nothing to write in {namespace}", lambda n=namespace, i=numbers: all(
+                look(n, next(i)) == [nothing] for _ in range(3)), 60)
+        cluster.request("DELETE", f"{cluster.place('ConfigMap', 'skupper')}/skupper-log-config")
         self.assertLess(self.cluster.controller.resident_kilobytes(), 40 * 1024)
 
     def test_4_a_controller_that_was_killed_goes_on(self):

@@ -11,22 +11,15 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from cluster import assets  # noqa: E402
 from fault_proxy import answer, cut, delay, event, expire, lose, read, refuse, watch, write  # noqa: E402
 from harness import RANDOM, wait_until  # noqa: E402
+from linked import LinkedCase  # noqa: E402
 
 
-@unittest.skipIf(assets() is None, "KUBEBUILDER_ASSETS names no folder with etcd and kube-apiserver")
-class Faults(unittest.TestCase):
+class Faults(LinkedCase):
     @classmethod
     def setUpClass(cls):
-        from linked import LinkedCluster
-        cls.cluster = LinkedCluster().start()
-        cls.addClassCleanup(cls.cluster.stop)
-        cls.proxy = cls.cluster.proxy
-        cls.cluster.start_controller()
-        cls.cluster.make_all()
-        cls.stream = cls.cluster.open_stream()
+        super().setUpClass()
         cls.names = (f"more-{number}" for number in range(1000))
 
     def setUp(self):
@@ -66,6 +59,16 @@ class Faults(unittest.TestCase):
                     for part in ("/services/", "/configmaps/skupper-router", "/listeners/")]
             self.settle(self.add())
             self.assertEqual([len(hit) for hit in hits], [2, 2, 2], f"{code} was not given everywhere")
+
+    def test_nothing_else_happens_after_a_refusal(self):
+        """No write succeeds, so no event comes that would have a plan made: what failed is tried again by itself."""
+        for code, reason in ((409, "Conflict"), (500, "InternalError")):
+            hits = self.proxy.on(write("/namespaces/east/"), answer(code, reason), times=10_000)
+            names = self.add()
+            wait_until(f"three attempts after {code}", lambda hits=hits: max(
+                [sum(r.path == hit.path for r in hits) for hit in list(hits)], default=0) >= 3, 60)
+            self.proxy.clear()
+            self.settle(names)
 
     def test_an_answer_that_is_lost_is_no_second_object(self):
         hits = self.proxy.on(write(), lose(), times=5)

@@ -13,9 +13,10 @@ import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from cluster import Refused, assets  # noqa: E402
+from cluster import Refused  # noqa: E402
 from fault_proxy import cut, event, refuse, watch  # noqa: E402
 from harness import Authority, wait_until  # noqa: E402
+from linked import LinkedCase  # noqa: E402
 
 ROLE = "/apis/rbac.authorization.k8s.io/v1/clusterroles/skupper-controller"
 
@@ -24,19 +25,7 @@ def field(secret, key):
     return base64.b64decode(secret["data"][key]).decode()
 
 
-@unittest.skipIf(assets() is None, "KUBEBUILDER_ASSETS names no folder with etcd and kube-apiserver")
-class Refusals(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        from linked import LinkedCluster, resource
-        cls.resource = staticmethod(resource)
-        cls.cluster = LinkedCluster().start()
-        cls.addClassCleanup(cls.cluster.stop)
-        cls.proxy = cls.cluster.proxy
-        cls.cluster.start_controller()
-        cls.cluster.make_all()
-        cls.stream = cls.cluster.open_stream()
-
+class Refusals(LinkedCase):
     def tearDown(self):
         self.proxy.clear()
         self.cluster.use(self.stream)

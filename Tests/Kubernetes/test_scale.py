@@ -8,8 +8,8 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from cluster import assets  # noqa: E402
 from harness import SANITIZED, wait_until  # noqa: E402
+from linked import LinkedCase  # noqa: E402
 
 CONTROLLER = "skupper:skupper-controller"
 MANY = 500
@@ -17,19 +17,7 @@ SITES = 100
 MEBIBYTE = 1 << 20
 
 
-@unittest.skipIf(assets() is None, "KUBEBUILDER_ASSETS names no folder with etcd and kube-apiserver")
-class Scale(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        from linked import LinkedCluster, resource
-        cls.resource = staticmethod(resource)
-        cls.cluster = LinkedCluster().start()
-        cls.addClassCleanup(cls.cluster.stop)
-        cls.proxy = cls.cluster.proxy
-        cls.cluster.start_controller()
-        cls.cluster.make_all()
-        cls.stream = cls.cluster.open_stream()
-
+class Scale(LinkedCase):
     def settled(self, seconds=3):
         """Waits until nobody has asked for anything but leases for a while."""
         def is_quiet():

@@ -93,18 +93,29 @@ extension NamespacePlanner {
             waits[access.resource.key] = "waiting for SKUPPER_HTTP_PROXY_DOMAIN to be set for the controller"
             return []
         }
-        return access.ports.compactMap { port in
-            let name = "\(access.name)-\(port.name)"
-            let host = "\(name).\(snapshot.namespace).\(settings.proxyDomain)"
-            var proxy = object(
-                "projectcontour.io/v1", "HTTPProxy", name, labels: [Marks.securedAccess: access.name],
-                owner: access.resource)
-            proxy["spec"] = [
+        return endpoints(
+            access, "projectcontour.io/v1", "HTTPProxy", domain: settings.proxyDomain, outerPort: 443
+        ) { host, port in
+            [
                 "virtualhost": ["fqdn": .string(host), "tls": ["passthrough": true]],
-                "tcpproxy": ["services": [["name": .string(access.name), "port": .int(Int64(port.port))]]],
+                "tcpproxy": ["services": [["name": .string(access.name), "port": .int(Int64(port))]]],
             ]
-            guard wantOwn(proxy, for: access) else { return nil }
-            return Endpoint(name: port.name, host: host, port: "443")
+        }
+    }
+
+    /// One object for each port, below a domain. A port whose object is somebody else's has no endpoint.
+    private mutating func endpoints(
+        _ access: SecuredAccess, _ apiVersion: String, _ kind: String, domain: String, outerPort: Int,
+        spec: (_ host: String, _ port: Int) -> Document
+    ) -> [Endpoint] {
+        access.ports.compactMap { port in
+            let name = "\(access.name)-\(port.name)"
+            let host = "\(name).\(snapshot.namespace).\(domain)"
+            var item = object(
+                apiVersion, kind, name, labels: [Marks.securedAccess: access.name], owner: access.resource)
+            item["spec"] = spec(host, port.port)
+            guard wantOwn(item, for: access) else { return nil }
+            return Endpoint(name: port.name, host: host, port: String(outerPort))
         }
     }
 
@@ -152,17 +163,15 @@ extension NamespacePlanner {
                 "waiting for the address of Gateway \(settings.controllerNamespace)/\(NamespacePlanner.gatewayName)"
             return []
         }
-        return access.ports.compactMap { port in
-            let name = "\(access.name)-\(port.name)"
-            let host = "\(name).\(snapshot.namespace).\(domain)"
-            var route = object(
-                "gateway.networking.k8s.io/v1alpha2", "TLSRoute", name, labels: [Marks.securedAccess: access.name],
-                owner: access.resource)
-            route["spec"] = [
+        let (namespace, gatewayNamespace) = (snapshot.namespace, settings.controllerNamespace)
+        return endpoints(
+            access, "gateway.networking.k8s.io/v1alpha2", "TLSRoute", domain: domain, outerPort: settings.gatewayPort
+        ) { host, port in
+            [
                 "parentRefs": [
                     [
                         "kind": "Gateway", "name": .string(NamespacePlanner.gatewayName),
-                        "namespace": .string(settings.controllerNamespace), "sectionName": "tls",
+                        "namespace": .string(gatewayNamespace), "sectionName": "tls",
                     ]
                 ],
                 "hostnames": [.string(host)],
@@ -170,15 +179,13 @@ extension NamespacePlanner {
                     [
                         "backendRefs": [
                             [
-                                "name": .string(access.name), "namespace": .string(snapshot.namespace),
-                                "port": .int(Int64(port.port)),
+                                "name": .string(access.name), "namespace": .string(namespace),
+                                "port": .int(Int64(port)),
                             ]
                         ]
                     ]
                 ],
             ]
-            guard wantOwn(route, for: access) else { return nil }
-            return Endpoint(name: port.name, host: host, port: String(settings.gatewayPort))
         }
     }
 }
