@@ -23,6 +23,8 @@ struct AdaptorSession {
     private let management: RouterManagement
     private var applied: RouterConfiguration?
     private var lastFault = ""
+    /// What was tried last and not done.
+    private var lastSteps: [String] = []
     /// What was written last, by key; empty when it has to be written whatever it is.
     private(set) var reported: [String: String] = [:]
     private var scan = NetworkScan()
@@ -71,12 +73,16 @@ struct AdaptorSession {
                 return false
             }
             let plan = plan(from: current, to: wanted)
-            for step in plan.steps { log.note("\(step)") }
+            // What the router refuses is tried each second; the log has it once.
+            let steps = plan.steps.map { "\($0)" }
+            if steps != lastSteps { steps.forEach { log.note($0) } }
+            lastSteps = steps
             guard management.apply(plan, now: now) else {
                 note(management.lastError)
                 return false
             }
             applied = wanted
+            lastSteps = []
             if !plan.steps.isEmpty { nextScan = now }
             note("")
             return true
