@@ -11,8 +11,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from cluster import assets  # noqa: E402
 from harness import Server, connect, echo, wait_until  # noqa: E402
+from site_cluster import loopback  # noqa: E402
 
-WEST, EAST, WORKLOAD = "127.0.0.61", "127.0.0.62", "127.0.0.71"
+WEST, EAST, ALONE, WORKLOAD = (loopback() for _ in range(4))
 
 
 @unittest.skipIf(assets() is None, "KUBEBUILDER_ASSETS names no folder with etcd and kube-apiserver")
@@ -164,7 +165,7 @@ class Sites(unittest.TestCase):
         cluster.start_controller("alone", WATCH_NAMESPACE="alone")
         cluster.apply("apiVersion: skupper.io/v2alpha1\nkind: Site\nmetadata:\n  name: alone\nspec:\n"
                       "  linkAccess: local\n", "alone")
-        cluster.run_router("alone", "127.0.0.63")
+        cluster.run_router("alone", ALONE)
         cluster.await_summary("Site", "alone", "alone", "Ready OK", 90)
         cluster.apply("apiVersion: skupper.io/v2alpha1\nkind: AttachedConnector\nmetadata:\n  name: a\nspec:\n"
                       "  siteNamespace: west\n  selector: app=x\n  port: 80\n", "alone")

@@ -14,9 +14,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from cluster import Refused, assets  # noqa: E402
 from harness import Server, connect, receive_exactly, wait_until  # noqa: E402
+from site_cluster import loopback  # noqa: E402
 
 NAMESPACES = ("west", "east", "edge", "work")
-WEST, WEST2, EAST, EDGE = "127.0.0.81", "127.0.0.82", "127.0.0.83", "127.0.0.84"
+WEST, WEST2, EAST, EDGE = (loopback() for _ in range(4))
 DOMAIN = "in.example"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 
