@@ -8,7 +8,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from harness import SANITIZED, wait_until  # noqa: E402
+from harness import SANITIZED, allow, wait_until  # noqa: E402
 from linked import LinkedCase  # noqa: E402
 
 CONTROLLER = "skupper:skupper-controller"
@@ -25,8 +25,9 @@ class Scale(LinkedCase):
             return time.monotonic() - last.begun > seconds
         wait_until("quiet", is_quiet, 120, every=0.2)
 
-    def test_1_idle(self):
-        """A minute in which nothing changes: the lease and nothing else, from the controller and two adaptors."""
+    def rest(self, what):
+        """A minute in which nothing changes: the lease and nothing else, from the controller and two adaptors. Gives
+        what the controller has resident, kilobytes."""
         cluster = self.cluster
         self.settled()
         begun = time.monotonic()
@@ -38,15 +39,19 @@ class Scale(LinkedCase):
         watches = self.proxy.requests(lambda r: r.is_watch, begun)
         spent = self.ticks(cluster.controller.pid) - ticks
         memory = cluster.controller.resident_kilobytes()
-        print(f"idle for 60 s: {len(asked)} requests, {len(watches)} watches begun anew, {spent * 10} ms of processor "
+        print(f"{what}, 60 s: {len(asked)} requests, {len(watches)} watches begun anew, {spent * 10} ms of processor "
               f"time, {memory / 1024:.1f} MiB resident", flush=True)
         self.assertEqual(others, [])
         self.assertLess(len(asked), 10)
         self.assertLessEqual(len(watches), 12)
         self.assertLess(spent, 50)
+        cluster.use(self.stream)
+        return memory
+
+    def test_1_idle(self):
+        memory = self.rest("idle")
         if not SANITIZED:
             self.assertLess(memory, 40 * 1024)
-        cluster.use(self.stream)
 
     @staticmethod
     def ticks(pid):
@@ -150,6 +155,24 @@ class Scale(LinkedCase):
         print(f"{SITES} sites: seen after {took:.1f} s, {len(writes)} writes, sizes {sizes}", flush=True)
         self.assertLess(len(writes), 130)
         self.assertLess(max(sizes.values()), MEBIBYTE // 8)
+
+    @allow(600)
+    def test_5_one_controller_for_many_sites(self):
+        """At rest it asks for no more than with two."""
+        cluster = self.cluster
+        begun = time.monotonic()
+        for number in range(SITES):
+            cluster.create_namespace(f"n{number:03}")
+            cluster.apply(self.resource("Site", "site"), f"n{number:03}")
+
+        def waiting():
+            items = cluster.request("GET", "/apis/skupper.io/v2alpha1/sites")["items"]
+            return sum(item.get("status", {}).get("message") == "No router pod is ready" for item in items)
+
+        wait_until("all sites", lambda: waiting() >= SITES, 240, every=1)
+        writes = self.proxy.requests(lambda r: r.is_write and r.user == CONTROLLER, begun)
+        print(f"{SITES} sites made in {time.monotonic() - begun:.0f} s, {len(writes)} writes", flush=True)
+        self.rest(f"{SITES} sites")
 
 
 if __name__ == "__main__":
