@@ -134,6 +134,17 @@ private final class Witness: DeliveryEnd {
         #expect(journal.withLock { $0.last } == "producer update true")
     }
 
+    @Test func smallPiecesOfOneTurnTravelTogetherAndInOrder() {
+        defer { stop() }
+        withBridge {
+            Self.send($0, 10)
+            Self.send($0, 20)
+            Self.send($0, 64 * 1024)
+            Self.send($0, 30)
+        }
+        #expect(journal.withLock { $0 } == ["consumer deliver 30", "consumer deliver 65536", "consumer deliver 30"])
+    }
+
     @Test func producerPausesUntilTheConsumerHasTakenEnough() {
         defer { stop() }
         let readiness = Locked<[Bool]>([])

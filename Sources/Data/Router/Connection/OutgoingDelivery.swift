@@ -220,7 +220,7 @@ final class OutgoingDelivery: DeliveryEnd {
     }
 
     /// Octets from which a piece of a message is sent at once.
-    private static let gatheredBelow = 8192
+    static let gatheredBelow = 8192
 
     /// Asks to be pumped at the end of this turn.
     private func blockForTurn() {

@@ -15,6 +15,9 @@ final class BridgeEntry: DeliveryEnd {
     private var isFinished = false
     /// Octets on their way to the consumer.
     private var underWay = 0
+    /// Small pieces of this turn: one message takes them over, together with the end if that comes in the same turn,
+    /// so that the other loop can send both in one frame.
+    private var held: [UInt8] = []
     private var producerWaits = false
     /// Octets under way above which the producer pauses; it goes on at half of that.
     static let congestedAbove = 512 * 1024
@@ -27,19 +30,34 @@ final class BridgeEntry: DeliveryEnd {
         self.exitID = exitID
     }
 
+    /// Runs `body` on the other loop, after all that was delivered before.
     private func forward(_ body: @escaping @Sendable (BridgeExit) -> Void) {
         let exitWorker = exitWorker
         let exitID = exitID
+        let pieces = held
+        held = []
         exitWorker.post {
             guard let exit = exitWorker.bridges[exitID] as? BridgeExit else { return }
+            if !pieces.isEmpty { exit.deliver(pieces) }
             body(exit)
         }
     }
 
     override func deliver(_ bytes: UnsafeMutableRawPointer, _ count: Int, headroom: Bool) {
         underWay += count
-        let copy = [UInt8](UnsafeRawBufferPointer(start: bytes, count: count))
-        forward { $0.deliver(copy) }
+        let octets = UnsafeRawBufferPointer(start: bytes, count: count)
+        if count < OutgoingDelivery.gatheredBelow, held.count < OutgoingDelivery.gatheredBelow {
+            if held.isEmpty { worker.bridgeHolds(self) }
+            held.append(contentsOf: octets)
+        } else {
+            let copy = [UInt8](octets)
+            forward { $0.deliver(copy) }
+        }
+    }
+
+    /// The turn is over and nothing has come after the pieces held.
+    func sendHeld() {
+        if !held.isEmpty { forward { _ in } }
     }
 
     override var isReady: Bool {

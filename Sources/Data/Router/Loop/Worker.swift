@@ -66,6 +66,8 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     var connections: [UInt64: AMQPConnection] = [:]
     var bridges: [UInt64: DeliveryEnd] = [:]
     var dirty: [AMQPConnection] = []
+    /// Bridges with small pieces for other loops.
+    private var holding: [BridgeEntry] = []
     /// Accepted connections that have not opened, oldest first; some may have opened or closed since.
     var handshakes = Fifo<UInt64>()
     static let handshakeMaximum = 512
@@ -149,6 +151,11 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
 
     override func turnEnded() {
         while true {
+            if !holding.isEmpty {
+                let list = holding
+                holding = []
+                for bridge in list { bridge.sendHeld() }
+            }
             if !toResume.isEmpty {
                 let list = toResume
                 toResume = []
@@ -164,9 +171,12 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
                 toClose = []
                 for (connection, reason) in list { connection.close(reason) }
             }
-            if toResume.isEmpty, dirty.isEmpty, toClose.isEmpty { return }
+            if toResume.isEmpty, dirty.isEmpty, toClose.isEmpty, holding.isEmpty { return }
         }
     }
+
+    /// The bridge's pieces leave at the end of the turn, if nothing takes them along before.
+    func bridgeHolds(_ bridge: BridgeEntry) { holding.append(bridge) }
 
     /// What the connection has gathered leaves soon, if nothing else takes it along.
     func flushSoon(_ connection: AMQPConnection) {
