@@ -26,6 +26,11 @@ extension NamespacePlanner {
         let wishes = usableWishes()
         let ports = allocate(wishes.map(\.key))
         for (host, group) in Dictionary(grouping: wishes, by: \.host).sorted(by: { $0.key < $1.key }) {
+            if snapshot.object("Service", host) == nil {
+                for wish in group where wish.resource.spec("host")?.scalarText == host {
+                    serviceWaits[wish.resource.key] = "waiting for Service \(host)"
+                }
+            }
             var service = object(
                 "v1", "Service", host, labels: [Marks.listener: group[0].resource.name], owner: site?.resource)
             var names: Set<String> = []

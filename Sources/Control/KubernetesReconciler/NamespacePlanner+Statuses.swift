@@ -19,7 +19,7 @@ extension NamespacePlanner {
             switch resource.knownKind {
             case .site: changed = write(siteStatus(resource, observation), to: &copy)
             case .link, .listener, .multiKeyListener:
-                changed = byKey[resource.key].map { write($0, to: &copy) } ?? false
+                changed = byKey[resource.key].map { write(waiting($0), to: &copy) } ?? false
             case .connector:
                 changed = byKey[resource.key].map { write($0, to: &copy) } ?? false
                 changed = setPods(pods[resource.key], of: &copy) || changed
@@ -39,6 +39,16 @@ extension NamespacePlanner {
 
     private func write(_ status: ResourceStatus, to resource: inout Resource) -> Bool {
         status.apply(to: &resource, nowUnix: now)
+    }
+
+    /// What the router was told is of no use to clients while they have no Service for it.
+    private func waiting(_ status: ResourceStatus) -> ResourceStatus {
+        guard let wait = serviceWaits[status.key] else { return status }
+        return ResourceStatus(
+            key: status.key,
+            conditions: status.conditions.map {
+                $0.type == .configured && $0.state == .ready ? .init(type: $0.type, state: .pending(wait)) : $0
+            }, fields: status.fields)
     }
 
     /// A fault, else a wait, else what is given.

@@ -28,6 +28,8 @@ package struct NamespacePlanner {
     var faults: [ResourceKey: String] = [:]
     /// As `faults`, for what is only waited for.
     var waits: [ResourceKey: String] = [:]
+    /// Listeners of which the Service is not there yet. Routers listen for them all the same.
+    var serviceWaits: [ResourceKey: String] = [:]
     /// RouterAccesses, with the default one as it is to be.
     var routerAccesses: [RouterAccess] = []
     /// SecuredAccesses as they are to be.

@@ -86,6 +86,23 @@ import Testing
         }
     }
 
+    @Test func aListenerWithoutItsServiceWaitsForIt() throws {
+        var cluster = try running()
+        try cluster.add(Sample.listener)
+        cluster.report(#"{"running": true, "faults": {}, "addresses": {"backend": [0, 1, 0]}}"#)
+        cluster.settle()
+        #expect(cluster.summary("Listener", "backend") == "Ready OK")
+        // Its Service was deleted, and the API server takes no other.
+        cluster.objects[ResourceKey(kind: "Service", name: "backend")] = nil
+        let plan = cluster.plan
+        #expect(plan.applies.map { $0.object["kind"]?.stringValue } == ["Service"])
+        for resource in plan.statuses { cluster.objects[resource.key] = resource }
+        #expect(cluster.summary("Listener", "backend") == "Pending waiting for Service backend")
+        #expect(cluster.entities("tcpListener")["listener/backend"] != nil)
+        cluster.settle()
+        #expect(cluster.summary("Listener", "backend") == "Ready OK")
+    }
+
     @Test func aMissingPermissionIsInTheSitesStatus() throws {
         var cluster = try running()
         cluster.denial = "services is forbidden"
