@@ -490,6 +490,18 @@ class Manifests(unittest.TestCase):
         cluster.request("DELETE", f"{cluster.place('ConfigMap', 'skupper')}/team")
         wait_until("the label to go", lambda: "team" not in cluster.get("Service", "backend", "east")[
             "metadata"].get("labels", {}), 60)
+        # Secrets too, with the certificates that they have.
+        data = cluster.get("Secret", "skupper-site-server", "west")["data"]
+        self.plain("ConfigMap", "team", "west", data={"kind": "Secret"}, metadata={
+            "labels": {"skupper.io/label-template": "true", "team": "red"}})
+
+        def team():
+            return cluster.get("Secret", "skupper-site-server", "west")["metadata"].get("labels", {}).get("team")
+
+        wait_until("the Secret's label", lambda: team() == "red", 60)
+        cluster.request("DELETE", f"{cluster.place('ConfigMap', 'west')}/team")
+        wait_until("the Secret's label to go", lambda: team() is None, 60)
+        self.assertEqual(cluster.get("Secret", "skupper-site-server", "west")["data"], data)
         self.plain("ConfigMap", "large", "skupper", metadata={"labels": {"skupper.io/site-sizing": "large"}}, data={
             "router-cpu-request": "1000m", "router-memory-limit": "1Gi", "adaptor-cpu-limit": "100m"})
         self.make("Site", "east", "east", {"settings": {"size": "large"}})
