@@ -37,6 +37,7 @@ let package = Package(
         // C libraries, one module map each
         system("CLibuv", pkgConfig: "libuv", apt: "libuv1-dev"),
         system("COpenSSL", pkgConfig: "openssl", apt: "libssl-dev"),
+        system("CLibsasl", pkgConfig: "libsasl2", apt: "libsasl2-dev"),
         system("CLibevent", pkgConfig: "libevent", apt: "libevent-dev"),
         system("CLibyaml", pkgConfig: "yaml-0.1", apt: "libyaml-dev"),
         system("CLibcurl", pkgConfig: "libcurl", apt: "libcurl4-openssl-dev"),
@@ -51,7 +52,7 @@ let package = Package(
             "Router", in: "Data",
             [
                 "AMQPCodec", "AMQPEndpoints", "LinkStateRouting", "RouterConfig", "HTTPServer", "CLibuv",
-                "COpenSSL", "Threading",
+                "COpenSSL", "CLibsasl", "Threading",
             ]),
         // Contract: what control may say to data
         module("RouterConfig", in: "Contract", ["CJansson"]),

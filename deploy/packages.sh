@@ -6,13 +6,13 @@ set -euo pipefail
 
 # Development files of the C libraries that Package.swift names, and what the Swift linker needs on Debian 12.
 BUILD_PACKAGES=(
-    libuv1-dev libssl-dev libevent-dev libyaml-dev libcurl4-openssl-dev libjansson-dev pkg-config
+    libuv1-dev libssl-dev libsasl2-dev libevent-dev libyaml-dev libcurl4-openssl-dev libjansson-dev pkg-config
     libc6-dev libstdc++-12-dev binutils git
 )
 # Programs that the quickstart itself runs.
 DEMO_PACKAGES=(python3 curl openssl)
 # Programs that the tests run beside ours.
-TEST_PACKAGES=(python3 python3-venv openssl curl)
+TEST_PACKAGES=(python3 python3-venv openssl curl libsasl2-modules)
 # Compared programs and the compiler of the load generator.
 PERF_PACKAGES=(iperf3 haproxy nginx libnginx-mod-stream stunnel4 gcc)
 # What the gates count with.

@@ -187,9 +187,10 @@ class PeerClosed(Exception):
 class Peer:
     """The client side of one AMQP connection over a plain or TLS socket."""
 
-    def __init__(self, connection, mechanism="ANONYMOUS", container="test-peer", **open_fields):
+    def __init__(self, connection, mechanism="ANONYMOUS", container="test-peer", response=None, **open_fields):
         self.socket = connection
         self.mechanism = mechanism
+        self.response = response if response is not None else b"" if mechanism == "EXTERNAL" else b"anonymous"
         self.container = container
         self.open_fields = open_fields
         self.remote_open = None
@@ -204,8 +205,7 @@ class Peer:
         if code != SASL_MECHANISMS:
             raise AssertionError(f"expected sasl-mechanisms, got {code:#x}")
         self.mechanisms = fields[0] if isinstance(fields[0], list) else [fields[0]]
-        response = b"" if self.mechanism == "EXTERNAL" else b"anonymous"
-        self.socket.sendall(sasl_init(self.mechanism, response))
+        self.socket.sendall(sasl_init(self.mechanism, self.response))
         code, fields, _ = self._read_frame()
         if code != SASL_OUTCOME or fields[0] != 0:
             raise PeerClosed(f"SASL refused: {fields}")

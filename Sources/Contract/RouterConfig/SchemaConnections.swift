@@ -100,7 +100,7 @@ extension Schema {
         .boolean("allowRedirect", default: true, "Whether a redirection by the peer is followed."),
         .boolean("verifyHostname", default: true, "Whether the peer's certificate must carry the name dialled."),
         .string("saslUsername", "User name for SASL."),
-        .string("saslPassword", flags: [.hidden], "Password for SASL; prefixes as in sslProfile password."),
+        .string("saslPassword", flags: [.hidden], "Password for SASL; env:, file: and pass: tell where it is."),
         .string("failoverUrls", flags: [.readOnly], "Addresses the peer gave for when this connection is lost."),
         .string("connectionStatus", flags: [.readOnly], "State of the connection: CONNECTING, SUCCESS or FAILED."),
         .string("connectionMsg", flags: [.readOnly], "Cause of the last failure."),

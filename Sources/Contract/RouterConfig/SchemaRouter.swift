@@ -94,10 +94,9 @@ extension Schema {
         .integer("workerThreads", default: 4, in: 1...1024, "Threads that serve connections."),
         .path("debugDumpFile", flags: [.ignored], "Where to write internals at the end; not used by this router."),
         .path(
-            "saslConfigDir", flags: [.ignored], "Folder of the SASL library's configuration; not used by this router."),
+            "saslConfigDir", "Folder of Cyrus SASL's configuration for PLAIN; the system's if not given."),
         .string(
-            "saslConfigName", default: "skrouterd", flags: [.ignored],
-            "Name of the SASL library's configuration; not used by this router."),
+            "saslConfigName", default: "skrouterd", "Name of Cyrus SASL's configuration file there, without .conf."),
         .boolean("timestampsInUTC", "Whether log lines carry universal time instead of local time."),
         .string("timestampFormat", "Form of the time in log lines, in the manner of strftime."),
         .choice(

@@ -17,6 +17,7 @@ import Testing
     static func server(_ state: SASLServer.State, verified: Bool = true) -> SASLServer {
         var server = SASLServer(mechanisms: ["EXTERNAL", "ANONYMOUS", "PLAIN"], hasVerifiedCertificate: verified)
         if state != .header { _ = server.headerReceived() }
+        if state == .check { _ = server.received(plain) }
         if state == .done { _ = server.received(anonymous) }
         if state == .failed { _ = server.received(.outcome(code: 0)) }
         return server
@@ -33,7 +34,10 @@ import Testing
             #expect(server.state == state)
             let effects = server.received(frame)
             let isTaken = state == .initialize && (frame == Self.anonymous || (frame == Self.external && verified))
-            if isTaken, case .initialize(let mechanism, _, _) = frame {
+            if state == .initialize, frame == Self.plain {
+                #expect(effects == [.check(mechanism: "PLAIN", response: [0])])
+                #expect(server.state == .check)
+            } else if isTaken, case .initialize(let mechanism, _, _) = frame {
                 #expect(effects == [.send(.outcome(code: 0)), .succeeded(mechanism: mechanism)])
                 #expect(server.state == .done)
             } else {
@@ -63,6 +67,53 @@ import Testing
         _ = server.headerReceived()
         let effects = server.received(Self.anonymous)
         #expect(effects.first == .send(.outcome(code: 1)) && Self.hasFailed(effects) && server.state == .failed)
+    }
+
+    /// The verdict of the user database decides, and nothing comes before it.
+    @Test func serverWithUsers() {
+        let verdicts: [(SASLVerdict, UInt8)] = [
+            (.accepted(user: "u@r"), 0), (.refused("wrong"), 1), (.unavailable("no file"), 2),
+        ]
+        for (verdict, code) in verdicts {
+            var server = Self.server(.check)
+            #expect(server.user == nil)
+            let effects = server.checked(verdict)
+            #expect(effects.first == .send(.outcome(code: code)) && effects.count == 2)
+            #expect(server.state == (code == 0 ? .done : .failed))
+            #expect(Self.hasFailed(effects) == (code != 0))
+            #expect(server.user == (code == 0 ? "u@r" : nil))
+            if code == 0 { #expect(effects.last == .succeeded(mechanism: "PLAIN")) }
+        }
+        var server = Self.server(.initialize)
+        let effects = server.received(.initialize(mechanism: "PLAIN", initialResponse: nil, hostname: nil))
+        #expect(effects.first == .send(.outcome(code: 1)) && Self.hasFailed(effects))
+    }
+
+    /// EXTERNAL before PLAIN before ANONYMOUS; a password goes to nobody who has not asked for PLAIN.
+    @Test func clientWithPassword() throws {
+        let offers = [["EXTERNAL", "PLAIN", "ANONYMOUS"], ["ANONYMOUS", "PLAIN"], ["ANONYMOUS"], ["DIGEST-MD5"]]
+        try withEvery([[], ["PLAIN"], ["EXTERNAL", "ANONYMOUS"]], [true, false], offers) {
+            allowed, certificate, offer in
+            var client = SASLClient(
+                allowed: allowed, hasCertificate: certificate,
+                credentials: SASLCredentials(user: "me", password: "se\u{e9}"))
+            _ = client.start()
+            _ = client.headerReceived()
+            let effects = client.received(.mechanisms(offer))
+            func may(_ name: String) -> Bool { offer.contains(name) && (allowed.isEmpty || allowed.contains(name)) }
+            let plain: [UInt8] = [0] + Array("me".utf8) + [0] + [0x73, 0x65, 0xc3, 0xa9]
+            let expected: (name: String, response: [UInt8])? =
+                may("EXTERNAL") && certificate
+                ? ("EXTERNAL", [])
+                : may("PLAIN") ? ("PLAIN", plain) : may("ANONYMOUS") ? ("ANONYMOUS", Array("anonymous".utf8)) : nil
+            if let expected {
+                let frame = SASLFrame.initialize(
+                    mechanism: expected.name, initialResponse: expected.response, hostname: nil)
+                #expect(effects == [.send(frame)])
+            } else {
+                #expect(Self.hasFailed(effects))
+            }
+        }
     }
 
     static func client(_ state: SASLClient.State, allowed: [String] = [], certificate: Bool = true) -> SASLClient {

@@ -250,6 +250,8 @@ extension AMQPConnection {
                 send(saslHeader)
             case .send(let frame):
                 send(encodeFrame(channel: 0, type: 1) { frame.encode(into: &$0) })
+            case .check(let mechanism, let response):
+                worker.check(mechanism: mechanism, response: response, for: self)
             case .succeeded(let mechanism):
                 self.mechanism = mechanism
                 phase = .amqpHeader

@@ -138,7 +138,7 @@ extension AMQPConnection {
             container: open.containerID, host: peerText, cost: cost,
             groupCorrelator: settings.isConnector
                 ? settings.groupCorrelator : property(WireNames.correlator)?.stringValue,
-            peerTrunking: open.offeredCapabilities.contains(WireNames.trunking), user: tls?.peerSubject,
+            peerTrunking: open.offeredCapabilities.contains(WireNames.trunking), user: userName,
             mechanism: mechanism, tlsProtocol: tls?.protocolName, tlsCipher: tls?.cipherName,
             tlsOrdinal: settings.tls?.profile.ordinal ?? 0, groupOrdinal: groupOrdinal,
             properties: open.properties.compactMap { entry in

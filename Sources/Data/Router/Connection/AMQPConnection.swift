@@ -225,7 +225,8 @@ final class AMQPConnection: EventTarget {
         let verified = tls?.peerSubject != nil
         if settings.isConnector {
             var machine = SASLClient(
-                allowed: settings.saslMechanisms, hasCertificate: tls != nil && settings.tls?.hasCertificate == true)
+                allowed: settings.saslMechanisms, hasCertificate: tls != nil && settings.tls?.hasCertificate == true,
+                credentials: settings.credentials)
             let effects = machine.start()
             clientSASL = machine
             perform(effects)
@@ -240,9 +241,21 @@ final class AMQPConnection: EventTarget {
             switch name {
             case "EXTERNAL": verified
             case "ANONYMOUS": !settings.authenticatePeer
+            case "PLAIN": settings.users?.mechanisms.contains(name) == true
             default: false
             }
         }
+    }
+
+    /// Who the peer is, by its password or by its certificate; of a connector with a password, who it is to the peer.
+    var userName: String? {
+        mechanism == "PLAIN" ? serverSASL?.user ?? settings.credentials?.user : tls?.peerSubject
+    }
+
+    /// The user database has spoken; the peer may not have waited for it.
+    func checked(_ verdict: SASLVerdict) {
+        guard phase == .sasl, serverSASL?.state == .check, let effects = serverSASL?.checked(verdict) else { return }
+        perform(effects)
     }
 
     /// Every tick: handshake and idle time-outs, heartbeats.

@@ -1,3 +1,4 @@
+import AMQPEndpoints
 import RouterConfig
 
 /// What a connection is for. Local configuration decides; only the data role is announced in Open.
@@ -27,6 +28,10 @@ struct ConnectionSettings: Sendable {
     var idleTimeoutMilliseconds: Int64
     var linkCapacity: UInt32
     var saslMechanisms: [String]
+    /// Listener that offers PLAIN: who may come in.
+    var users: UserDatabase?
+    /// Connector: its user name and password.
+    var credentials: SASLCredentials?
     var authenticatePeer: Bool
     var requireTLS: Bool
     var verifyHostname: Bool

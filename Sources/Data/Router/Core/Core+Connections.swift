@@ -265,8 +265,10 @@ extension Core {
                 let port = Schema.portNumber(place.port) ?? 5672
                 do throws(EntityFailure) {
                     settings.proxy = try proxy(of: state.entity)
+                    settings.credentials = try credentials(of: state.entity)
                 } catch {
-                    // Never past a proxy that was asked for.
+                    // Never past a proxy that was asked for, nor without a password.
+                    if state.message != error.text { Log.write(.connectionManager, .error, error.text) }
                     state.status = "FAILED"
                     state.message = error.text
                     state.dialers[index].nextAttempt = now + 3000

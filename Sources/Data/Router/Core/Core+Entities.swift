@@ -194,7 +194,9 @@ extension Core {
     func context(_ entity: Entity, server: Bool) throws(EntityFailure) -> TLSContext? {
         guard let profile = try profile(entity[string: "sslProfile"]) else { return nil }
         let mechanisms = entity[string: "saslMechanisms"] ?? ""
-        let requirePeer = server && (entity.boolean("authenticatePeer") == true || mechanisms.contains("EXTERNAL"))
+        // Who may come in by password needs no certificate.
+        let wantsPeer = entity.boolean("authenticatePeer") == true && !mechanisms.contains("PLAIN")
+        let requirePeer = server && (wantsPeer || mechanisms.contains("EXTERNAL"))
         do {
             return try TLSContext(profile: profile, server: server, requirePeer: requirePeer)
         } catch {
@@ -263,6 +265,7 @@ extension Core {
 
     private func listenerSettings(_ entity: Entity) throws(EntityFailure) -> ConnectionSettings {
         var settings = try settings(entity, isConnector: false)
+        settings.users = try users(for: settings)
         do {
             settings.failover = try FailoverAddress.list(entity[string: "failoverUrls"] ?? "")
         } catch {
@@ -366,6 +369,7 @@ extension Core {
         guard entity.port() != nil else {
             throw EntityFailure(status: 400, text: "connector '\(entity.name)': port '\(settings.port)' is no port")
         }
+        warnOfPassword(entity, settings)
         var dialers = [Dialer(role: settings.role, worker: 0)]
         if settings.role == .interRouter {
             settings.groupCorrelator = randomText(15)

@@ -54,6 +54,8 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
     var sslProfiles: [String: Entity] = [:]
     var amqpListeners: [String: AMQPListenerState] = [:]
     var amqpConnectors: [String: AMQPConnectorState] = [:]
+    /// Started when a listener first needs it.
+    var users: UserDatabase?
     var tcpListeners: [String: TCPListenerState] = [:]
     var tcpConnectors: [String: TCPConnectorState] = [:]
     var hasTCPServices: Bool { !tcpListeners.isEmpty || !tcpConnectors.isEmpty }

@@ -90,6 +90,17 @@ extension Worker {
         }
     }
 
+    /// Asks the user database; the answer reaches the connection on this loop, if it is still there.
+    func check(mechanism: String, response: [UInt8], for connection: AMQPConnection) {
+        guard let users = connection.settings.users else {
+            return connection.checked(.unavailable("there is no user database"))
+        }
+        let id = connection.ref.id
+        users.check(mechanism: mechanism, response: response) { [self] verdict in
+            post { [self] in connections[id]?.checked(verdict) }
+        }
+    }
+
     private func dialFailed(_ id: UInt64, _ settings: ConnectionSettings, _ reason: String) {
         let ref = ConnectionRef(worker: index, id: id)
         core.post { [core] in core.connectionClosed(ref, entity: settings.entity, reason: reason, wasOpen: false) }
