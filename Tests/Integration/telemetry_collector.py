@@ -51,6 +51,10 @@ class Collector:
             return [dict(record) for identity, record in self.records.items() if self.kinds[identity] == kind
                     and all(record.get(name) == value for name, value in wanted.items())]
 
+    def is_told(self, source):
+        """Whether a router has answered with all of its records."""
+        return any("name" in router for router in self.find("ROUTER", id=source))
+
     # --- links ---
 
     def _receive(self, address):
@@ -113,6 +117,10 @@ class Collector:
                 self._send_to(values["direct"])
         elif subject == "HEARTBEAT":
             self.heartbeats.setdefault(values["id"], []).append(values["now"])
+            source = self.sources.get(values["id"])
+            # A router that did not know yet that somebody reads its records has answered to nobody: ask again.
+            if source and not self.is_told(values["id"]) and self._senders[source["direct"]] not in self._waiting:
+                self.flush(source["direct"])
         elif subject == "RECORD":
             records = sections[AMQP_VALUE]
             if len(records) > 50:

@@ -133,6 +133,7 @@ class Telemetry(AttributeCase):
         self.await_service(port, 20)
         collector = self.keep(Collector((near if at == "near" else far).amqp_port))
         wait_until("both routers' beacons", lambda: len(collector.sources) == 2, 25)
+        wait_until("both routers' records", lambda: all(map(collector.is_told, list(collector.sources))), 25)
 
         def complete():
             exchange(port, b"q" * 1000)
