@@ -105,6 +105,20 @@ import Testing
         #expect(lock == nil)
     }
 
+    @Test func whoLooksForTheOwnerKeepsNobodyFromTheLock() throws {
+        let home = try TemporaryHome()
+        let (path, stop, ended) = ("\(home.path)/l", "\(home.path)/stop", "\(home.path)/ended")
+        Thread.detachNewThread {
+            while !Files.exists(stop) { _ = FileLock.owner(of: path) }
+            try? Files.write(ended, text: "")
+        }
+        var refused = 0
+        for _ in 0..<300 where try FileLock.acquire(path) == nil { refused += 1 }
+        try Files.write(stop, text: "")
+        #expect(holds(within: 10) { Files.exists(ended) })
+        #expect(refused == 0)
+    }
+
     @Test func portsAreChosenFreeAndRemembered() throws {
         var book = PortBook()
         let access = PortBook.Purpose.access("west", role: "inter-router")
