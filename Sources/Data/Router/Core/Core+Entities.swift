@@ -41,8 +41,10 @@ extension Core {
             sslProfiles[entity.name] = entity
         case "listener":
             try createListener(entity)
+            warnOfNoEffect(entity)
         case "connector":
             try createConnector(entity)
+            warnOfNoEffect(entity)
         case "tcpListener":
             try createTCPListener(entity)
         case "tcpConnector":
@@ -72,12 +74,20 @@ extension Core {
                 + "listener lets in may use every address. Guard the listeners by host, TLS and SASL instead"
         case "vhost", "vhostUserGroupSettings":
             text = "\(entity.type) '\(entity.name)' has no effect: this router does not enforce vhost rules"
+        case "listener" where Core.isUnserved(entity), "connector" where Core.isUnserved(entity):
+            text = "\(entity.type) '\(entity.name)': role \(entity[string: "role"] ?? "") has no effect: this router "
+                + "exchanges no addresses over it and takes it for role normal"
         case "router.config.autoLink":
             text = "autoLink '\(entity.name)' has no effect: this router opens no links towards containers"
         default:
             return
         }
         Log.write(.policy, .warning, text)
+    }
+
+    /// Its role is one that the schema has and this router does not serve.
+    private static func isUnserved(_ entity: Entity) -> Bool {
+        entity[string: "role"].map { ConnectionRole(rawValue: $0) == nil } ?? false
     }
 
     /// Every configured entity, for queries and duplicate checks.
