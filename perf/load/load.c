@@ -8,6 +8,8 @@
 //   load page PORT COUNT                          COUNT pages: a document, then 24 parts of 16 KB over 6 connections
 //   load hold PORT CONNECTIONS                    one request on each, then idle until standard input ends
 //   load slow PORT CONNECTIONS                    asks for 4 MB on each and reads nothing until standard input ends
+//   load serve PORT small, load slow PORT CONNECTIONS small
+//                                                 the same with small kernel buffers of their own
 //
 // SECONDS may be a number of requests instead, written with an n behind it: 2000n. Clients print one line of JSON:
 // requests, failures, rate in 1/s, and the 50th and 99th percentile in microseconds; `connect` and `page` are timed
@@ -47,6 +49,9 @@ struct slot {
 static struct slot slots[MAX_DESCRIPTORS];
 static char chunk[CHUNK];
 static int epoll_fd;
+// Stands for a far end on another machine: what it leaves in kernel buffers must not fill this one's.
+static int small_buffers;
+enum { SMALL_BUFFER = 8192 };  // the kernel doubles it
 
 static void fail(const char *what) {
     perror(what);
@@ -73,6 +78,11 @@ static void watch(int fd, uint32_t events, int operation) {
 static void no_delay(int fd) {
     int one = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+}
+
+static void bound_buffer(int fd, int option) {
+    int size = SMALL_BUFFER;
+    if (small_buffers) setsockopt(fd, SOL_SOCKET, option, &size, sizeof size);
 }
 
 // --- server ----------------------------------------------------------------------------------------------------------
@@ -139,6 +149,7 @@ static void serve(int port) {
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (bind(listener, (struct sockaddr *)&a, sizeof a) != 0) fail("bind");
     no_delay(listener);  // accepted sockets inherit it
+    bound_buffer(listener, SO_SNDBUF);
     if (listen(listener, 4096) != 0) fail("listen");
     watch(listener, EPOLLIN, EPOLL_CTL_ADD);
     for (;;) {
@@ -209,6 +220,7 @@ static int ask(int fd, uint32_t answer) {
 static int dial(void) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     if (fd < 0 || fd >= MAX_DESCRIPTORS) fail("socket");
+    bound_buffer(fd, SO_RCVBUF);
     slots[fd] = (struct slot){.started = now(), .connecting = 1};
     if (connect(fd, (struct sockaddr *)&target, sizeof target) != 0 && errno != EINPROGRESS) fail("connect");
     watch(fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, EPOLL_CTL_ADD);
@@ -438,6 +450,10 @@ int main(int argc, char **argv) {
     }
     epoll_fd = epoll_create1(0);
     const char *kind = argc > 2 ? argv[1] : "";
+    if (argc > 3 && strcmp(argv[argc - 1], "small") == 0) {
+        small_buffers = 1;
+        argc--;
+    }
     if (argc > 2) target = loopback(atoi(argv[2]));
     if (argc == 3 && strcmp(kind, "serve") == 0) serve(atoi(argv[2]));
     if (argc == 5 && (strcmp(kind, "latency") == 0 || strcmp(kind, "connect") == 0)) {

@@ -142,7 +142,9 @@ extension Core {
         var descriptors: [Int32] = []
         for _ in workers {
             switch Sockets.listen(target.socketAddress, backlog: target.backlog, shared: true) {
-            case .success(let descriptor): descriptors.append(descriptor)
+            case .success(let descriptor):
+                Sockets.boundUnsent(descriptor, UnsentOctets.ordinary)
+                descriptors.append(descriptor)
             case .failure(let failure):
                 for descriptor in descriptors { close(descriptor) }
                 return cannotOpen(&state, target, failure)

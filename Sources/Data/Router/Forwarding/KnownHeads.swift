@@ -60,12 +60,12 @@ struct KnownHeads {
         let isReply: Bool
         /// `reply-to` without the name.
         let replyPrefix: String
-        let farWindow: UInt64?
+        let farWindow: WindowOffer?
     }
 
     enum Match {
         /// A reply stream for a stream of this router.
-        case reply(StreamRef, payloadOffset: Int, farWindow: UInt64?)
+        case reply(StreamRef, payloadOffset: Int, farWindow: WindowOffer?)
         /// A stream to a service, with its own `reply-to`.
         case service(MessageHead)
     }
@@ -139,6 +139,8 @@ struct ReplyRoute {
     let prefix: String
     let routerID: String
     let head: StreamHead
+    /// The head asks for caution.
+    let isCautious: Bool
 
     /// True when `address` differs from the one this was made for in its name only.
     func leads(to address: String) -> Bool {
@@ -147,11 +149,14 @@ struct ReplyRoute {
 }
 
 extension MessageHead {
-    /// Octets that the writer of a stream's head takes of one stream; nil when it is not this router.
-    var streamWindow: UInt64? {
+    /// What the writer of a stream's head takes of one stream; nil when it is not a router of ours.
+    var streamWindow: WindowOffer? {
+        var most: UInt64?
+        var first: UInt64?
         for entry in applicationProperties {
-            if case .string(Worker.windowProperty) = entry.key { return entry.value.uintValue }
+            if case .string(Worker.windowProperty) = entry.key { most = entry.value.uintValue }
+            if case .string(Worker.firstWindowProperty) = entry.key { first = entry.value.uintValue }
         }
-        return nil
+        return most.map { WindowOffer(most: $0, first: first) }
     }
 }

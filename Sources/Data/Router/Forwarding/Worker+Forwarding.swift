@@ -235,7 +235,8 @@ extension Worker {
 
     /// Dials a connector's server for a client stream; nil when no memory is left for it.
     func openConnectorStream(
-        _ target: TCPConnectorTarget, source: DeliveryEnd, replyTo: String, arrival: ConnectionRef?, farWindow: UInt64?,
+        _ target: TCPConnectorTarget, source: DeliveryEnd, replyTo: String, arrival: ConnectionRef?,
+        farWindow: WindowOffer?,
         alpn: String?, flow: FlowTrace? = nil
     ) -> TCPStream? {
         guard let stream = makeStream(.connector(target), farEndIsOurs: farWindow != nil) else { return nil }
@@ -267,7 +268,7 @@ extension Worker {
     }
 
     /// To a stream of this router whose client waits for the reply.
-    func toReplyStream(_ ref: StreamRef, _ incoming: IncomingDelivery, farWindow: UInt64?) -> RouteResult {
+    func toReplyStream(_ ref: StreamRef, _ incoming: IncomingDelivery, farWindow: WindowOffer?) -> RouteResult {
         counters.egress += 1
         if ref.worker == index {
             guard let stream = stream(ref), stream.attach(source: incoming, farWindow: farWindow) else {

@@ -13,25 +13,25 @@ struct QuietTime {
 
     /// Milliseconds without traffic that count as its end.
     private static let patience: Int64 = 4000
-    /// Octets and new streams within that time that do not count as traffic.
+    /// Octets, and streams that open or end, within that time that do not count as traffic.
     private static let octets = 256 << 10
-    private static let streams = 8
+    private static let streams = 16
 
     private var movedBefore = 0
-    private var openedBefore = 0
+    private var changesBefore = 0
     private var busyUntil: Int64 = 0
     private var isTrimming = false
     private var isReleased = false
 
     /// - Parameters:
     ///   - moved: octets moved since start.
-    ///   - opened: streams opened since start.
+    ///   - changes: streams opened and streams closed since start.
     ///   - now: milliseconds.
-    mutating func notice(moved: Int, opened: Int, now: Int64) -> State {
+    mutating func notice(moved: Int, changes: Int, now: Int64) -> State {
         if busyUntil == 0 { busyUntil = now + QuietTime.patience }
-        if moved - movedBefore > QuietTime.octets || opened - openedBefore > QuietTime.streams {
+        if moved - movedBefore > QuietTime.octets || changes - changesBefore > QuietTime.streams {
             movedBefore = moved
-            openedBefore = opened
+            changesBefore = changes
             busyUntil = now + QuietTime.patience
             isTrimming = false
             isReleased = false
@@ -39,7 +39,7 @@ struct QuietTime {
         }
         if now < busyUntil { return .busy }
         movedBefore = moved
-        openedBefore = opened
+        changesBefore = changes
         if isReleased { return .released }
         if !isTrimming {
             isTrimming = true

@@ -101,6 +101,11 @@ enum Sockets {
     /// Small pieces leave at once. Accepted sockets have it from their listener.
     static func sendAtOnce(_ descriptor: Int32) { set(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, 1) }
 
+    /// The system takes about so many octets that it cannot send yet. Accepted sockets have it from their listener.
+    static func boundUnsent(_ descriptor: Int32, _ octets: UInt64) {
+        set(descriptor, Int32(IPPROTO_TCP), TCP_NOTSENT_LOWAT, Int32(octets))
+    }
+
     static func set(_ descriptor: Int32, _ level: Int32, _ option: Int32, _ value: Int32) {
         var value = value
         setsockopt(descriptor, level, option, &value, socklen_t(MemoryLayout<Int32>.size))

@@ -86,6 +86,12 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     var pathless: [(ref: StreamRef, until: Int64)] = []
     /// Heads of client streams by service address.
     var clientHeads: [String: StreamHead] = [:]
+    /// The same that ask for caution.
+    var cautiousHeads: [String: StreamHead] = [:]
+    /// Octets that wait here for sockets of services.
+    private(set) var heldByStreams = 0
+    /// New streams ask their far ends for caution: a stream whose reader stops then holds little.
+    private(set) var isCautious = false
     /// The reply route used last.
     var replyRoute: ReplyRoute?
     var knownHeads = KnownHeads()
@@ -139,6 +145,18 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         nextBridge = UInt64(index) << 48
         nextLink = UInt64(index) << 48
         super.init(name: "loop \(index)")
+    }
+
+    /// Octets that wait for sockets of services in all loops together above which new streams ask for caution; half of
+    /// it, and they no longer do. A loop's part is never less than ``leastHeld``.
+    private static let muchHeld = 64 << 20
+    private static let leastHeld = 8 << 20
+
+    /// A stream holds so many octets more, or less.
+    func streamHolds(_ change: Int) {
+        heldByStreams += change
+        let much = max(Worker.leastHeld, Worker.muchHeld / max(1, peers.count))
+        isCautious = heldByStreams > (isCautious ? much / 2 : much)
     }
 
     /// Octets that a stream may read in its turn.
@@ -239,7 +257,9 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     /// Traffic has ended: pooled links and buffers go, then the process gives memory back.
     private func noticeQuiet() {
         let moved = counters.octetsIn &+ counters.octetsOut &+ octetsFromPeers
-        switch quiet.notice(moved: moved, opened: counters.streamsOpened, now: now) {
+        // Streams that end without a word, as those of readers that had stopped, leave memory behind as well.
+        let changes = counters.streamsOpened &+ counters.streamsClosed
+        switch quiet.notice(moved: moved, changes: changes, now: now) {
         case .busy, .released: return
         case .trimming:
             var trimmed = 0

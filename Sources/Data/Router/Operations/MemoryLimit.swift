@@ -27,6 +27,13 @@ final class MemoryLimit: Sendable {
     /// Octets that a far end of ours may have under way on one stream.
     var offeredWindow: UInt64 { isLimited ? MemoryLimit.smallWindow : SendWindow.largest }
 
+    /// The same as part of a stream's head.
+    ///
+    /// - Parameter isCautious: streams hold much in this router already.
+    func offer(isCautious: Bool) -> WindowOffer {
+        WindowOffer(most: offeredWindow, first: isCautious && !isLimited ? WindowOffer.little : nil)
+    }
+
     /// Octets of one slab: a queue's last one is rarely full, so small windows want small slabs.
     var slabCapacity: Int { isLimited ? 17 << 10 : Slab.usualCapacity }
 

@@ -1,3 +1,25 @@
+/// What the writer of a stream's head takes of one stream.
+struct WindowOffer: Sendable, Equatable {
+    /// Octets under way at most.
+    var most: UInt64
+    /// Octets under way until the reader has shown that it reads; nil = no such caution.
+    var first: UInt64?
+
+    /// ``first`` where streams hold much already.
+    static let little: UInt64 = 32 << 10
+    /// Octets after which a reader counts as one that reads. Those that the kernels on the way to it may take in while it
+    /// reads nothing are fewer.
+    static let provenAfter: UInt64 = 256 << 10
+
+    /// Octets a stream with this offer writes before its sender is told, when it has written `written`: never more
+    /// than half of the sender's window.
+    ///
+    /// - Parameter usual: the same for a stream of which nothing is to be shown.
+    static func reportEvery(_ written: UInt64, usual: UInt64) -> UInt64 {
+        min(usual, max(little / 4, written > provenAfter ? (written - provenAfter) / 4 : 0))
+    }
+}
+
 /// How many octets of one stream may be on their way, read from its socket and not yet written at the far end.
 ///
 /// Towards skupper-router it is what that allows. A far end that is this router says in the stream's head how much it
@@ -31,6 +53,8 @@ struct SendWindow {
     /// What the path held at the best rate so far, and the size that this round trip may lead to, while starting.
     private var bestHeld: UInt64 = 0
     private var sizeMaximum = 2 * SendWindow.usual
+    /// The far end has asked for caution, and the window has not grown to the usual size since.
+    private var isCautious = false
 
     /// Octets that may still be sent.
     var room: Int {
@@ -39,15 +63,18 @@ struct SendWindow {
     }
 
     /// The far end takes this many octets.
-    mutating func farEndTakes(_ octets: UInt64) {
-        maximum = min(max(octets, 1024), SendWindow.largest)
+    mutating func farEndTakes(_ offer: WindowOffer) {
+        maximum = min(max(offer.most, 1024), SendWindow.largest)
         size = min(size, maximum)
+        guard let first = offer.first, first < size else { return }
+        size = max(first, WindowOffer.little)
+        isCautious = true
     }
 
     /// Octets were sent at `now`, milliseconds.
     mutating func send(_ count: Int, now: Int64) {
         sent &+= UInt64(count)
-        if maximum <= SendWindow.usual { return }
+        if maximum <= SendWindow.usual || isCautious { return }
         if room == 0 { wasFull = true }
         if probe == 0 {
             probe = sent
@@ -61,6 +88,10 @@ struct SendWindow {
         guard offset > acknowledged, offset <= sent else { return false }
         let news = offset - acknowledged
         acknowledged = offset
+        if isCautious {
+            growCautiously(news)
+            return true
+        }
         if maximum <= SendWindow.usual { return true }
         if probe != 0, offset >= probe { roundTripEnded(now: now) }
         if isStarting, wasFull || wasFullBefore, SendWindow.longPath...Int64.max - 1 ~= shortestTrip {
@@ -68,6 +99,15 @@ struct SendWindow {
             if trip <= 2 * shortestTrip { size = min(max(size, min(size + news, sizeMaximum)), maximum) }
         }
         return true
+    }
+
+    /// The window stays small until the reader has read more than what the kernels on the way to it take in for it; then
+    /// it doubles in each round trip.
+    private mutating func growCautiously(_ news: UInt64) {
+        guard acknowledged > WindowOffer.provenAfter else { return }
+        let usual = min(maximum, SendWindow.usual)
+        size = min(usual, size + news)
+        isCautious = size < usual
     }
 
     /// The far end wants no more octets.

@@ -9,9 +9,9 @@ extension TCPStream {
     /// The server's name is being resolved; what arrives meanwhile waits.
     ///
     /// - Parameters:
-    ///   - farWindow: octets the client's router takes of us, if it is one of ours.
+    ///   - farWindow: what the client's router takes of us, if it is one of ours.
     ///   - alpn: what the client and its listener agreed to speak.
-    func hold(source: DeliveryEnd, replyTo: String, arrival: ConnectionRef?, farWindow: UInt64?, alpn: String?) {
+    func hold(source: DeliveryEnd, replyTo: String, arrival: ConnectionRef?, farWindow: WindowOffer?, alpn: String?) {
         if let farWindow { window.farEndTakes(farWindow) }
         isFarEndOurs = farWindow != nil
         self.source = source
@@ -105,6 +105,7 @@ extension TCPStream {
             return worker.mayBeLearnt(replyTo) ? worker.awaitPath(self) : fail()
         }
         self.out = out
+        boundUnsent()
         if !isClosed { updateWatch() }
     }
 

@@ -25,6 +25,7 @@ extension TCPStream {
         if isClosed { return }
         if let descriptor = poll?.descriptor { flow?.noteEnd(Sockets.peer(of: descriptor)) }
         self.out = out
+        boundUnsent()
         updateWatch()
     }
 

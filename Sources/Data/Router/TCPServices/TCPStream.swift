@@ -56,6 +56,12 @@ final class TCPStream: DeliveryEnd {
     var queue = SlabQueue()
     var octetsWritten: UInt64 = 0
     var octetsReported: UInt64 = 0
+    /// The far end was asked to be cautious: this router held much when the stream opened.
+    var isCautious = false
+    /// Octets written after which the kernel is told how many unsent ones to take.
+    var boundsUnsentAt: UInt64
+    /// Octets that wait for the socket, as the loop has counted them.
+    var heldCounted = 0
     /// Octets set aside for this stream where memory is limited.
     var share: Int
     var isWriteShut = false
@@ -94,6 +100,7 @@ final class TCPStream: DeliveryEnd {
 
     init(worker: Worker, side: Side, ref: StreamRef, share: Int) {
         self.share = share
+        if case .connector = side { boundsUnsentAt = UnsentOctets.ordinary } else { boundsUnsentAt = .max }
         number = worker.core.takeConnectionID()
         openedSecond = Int32(truncatingIfNeeded: worker.now / 1000)
         self.worker = worker
@@ -117,13 +124,14 @@ final class TCPStream: DeliveryEnd {
         startsEarly = listenerAddress?.isServedByOurs ?? false
         isConnected = true
         takesOctets = true
+        boundUnsent()
         updateWatch()
     }
 
     /// Listener side: the reply stream has arrived.
     ///
-    /// - Parameter farWindow: octets the server's router takes of us, if it is one of ours.
-    func attach(source: DeliveryEnd, farWindow: UInt64?) -> Bool {
+    /// - Parameter farWindow: what the server's router takes of us, if it is one of ours.
+    func attach(source: DeliveryEnd, farWindow: WindowOffer?) -> Bool {
         guard !isClosed, self.source == nil, !isSourceFinished else { return false }
         if let farWindow { window.farEndTakes(farWindow) } else if !widenShare() { return false }
         self.source = source
@@ -234,6 +242,7 @@ final class TCPStream: DeliveryEnd {
 
     func updateWatch() {
         guard isConnected else { return }
+        countHeld()
         var wantsRead = !isOutFinished && !isPaused && readRoom > 0 && (out != nil || isReplyDue)
         var wantsWrite = !queue.isEmpty
         if let tls {
@@ -291,7 +300,10 @@ final class TCPStream: DeliveryEnd {
     }
 
     func reportWritten() {
-        if octetsWritten &- octetsReported >= worker.reportEvery, let source {
+        if octetsWritten >= boundsUnsentAt { boundUnsentAsUsual() }
+        var every = worker.reportEvery
+        if isCautious { every = WindowOffer.reportEvery(octetsWritten, usual: every) }
+        if octetsWritten &- octetsReported >= every, let source {
             octetsReported = octetsWritten
             source.update(.received(section: 0, offset: octetsWritten), settled: false)
         }
@@ -338,6 +350,7 @@ final class TCPStream: DeliveryEnd {
     func finished() {
         queue.removeAll(pool: worker.pool)
         tls?.output.removeAll(pool: worker.pool)
+        countHeld()
         worker.streamClosed(self)
     }
 
@@ -351,6 +364,7 @@ final class TCPStream: DeliveryEnd {
         if takesOctets, queue.isEmpty { return worker.addSpan(self, bytes, count) }
         guard queue.count + count <= TCPStream.queueMaximum else { return senderIgnoresWindow() }
         queue.append(bytes, count, pool: worker.pool)
+        countHeld()
     }
 
     func senderIgnoresWindow() {

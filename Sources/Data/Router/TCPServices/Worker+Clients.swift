@@ -82,7 +82,7 @@ extension Worker {
             // Listener and connector on this router: the two sockets face each other.
             return openConnectorStream(
                 connector, source: client, replyTo: replyAddress(client.ref), arrival: nil,
-                farWindow: core.memory.offeredWindow, alpn: client.alpn,
+                farWindow: offer(for: client), alpn: client.alpn,
                 flow: client.flow.map { FlowTrace(id: $0.id, route: isEdge ? "Local" : "0/" + routerID) })
         case .remote(let route, let load):
             let head = clientHead(address, client)
@@ -94,7 +94,7 @@ extension Worker {
                 consumer.isAnnotated
                 ? clientHead(address, client)
                 : streamHead(
-                    to: address.address, replyTo: replyAddress(client.ref), correlation: client.flow?.id,
+                    to: address.address, replyTo: replyAddress(client.ref), offer(for: client), correlation: client.flow?.id,
                     alpn: client.alpn, isAnnotated: false)
             return openTowards(consumer, head: head, producer: client, presettled: false, isStream: true)
         case .inProcess, .nowhere: return nil

@@ -9,17 +9,22 @@ extension Worker {
     /// The head of a client stream, from the address's template when that has been made.
     func clientHead(_ target: ListenerAddress, _ client: TCPStream) -> [UInt8] {
         let ref = client.ref
+        let offer = offer(for: client)
         if client.alpn != nil || client.flow != nil {
             return streamHead(
-                to: target.address, replyTo: replyAddress(ref), correlation: client.flow?.id, alpn: client.alpn)
+                to: target.address, replyTo: replyAddress(ref), offer, correlation: client.flow?.id, alpn: client.alpn)
         }
         return withUnsafeTemporaryAllocation(byteCount: StreamRef.textCount, alignment: 1) { name in
             ref.write(to: name)
-            if let template = clientHeads[target.address] { return template.named(name) }
+            let known = client.isCautious ? cautiousHeads[target.address] : clientHeads[target.address]
+            if let known { return known.named(name) }
             let address = replyAddress(ref)
-            let bytes = streamHead(to: target.address, replyTo: address)
-            if clientHeads.count < 1024 {
-                clientHeads[target.address] = StreamHead(bytes, name: address.utf8.suffix(StreamRef.textCount))
+            let bytes = streamHead(to: target.address, replyTo: address, offer)
+            let template = StreamHead(bytes, name: address.utf8.suffix(StreamRef.textCount))
+            if client.isCautious {
+                if cautiousHeads.count < 1024 { cautiousHeads[target.address] = template }
+            } else if clientHeads.count < 1024 {
+                clientHeads[target.address] = template
             }
             return bytes
         }
@@ -27,7 +32,8 @@ extension Worker {
 
     /// Opens the server stream of a connector's TCP connection.
     func openReply(to address: String, producer: TCPStream) -> DeliveryEnd? {
-        if let known = replyRoute, known.leads(to: address) {
+        let offer = offer(for: producer)
+        if let known = replyRoute, known.isCautious == producer.isCautious, known.leads(to: address) {
             guard let route = snapshot.routes[known.routerID] else { return nil }
             return openTowards(
                 route, head: known.head.named(address.utf8.suffix(StreamRef.textCount)), producer: producer, load: nil,
@@ -37,34 +43,33 @@ extension Worker {
         switch scope {
         case .local(let name):
             guard name.utf8.starts(with: "temp.t".utf8), let ref = StreamRef(text: Substring(name).utf8.dropFirst(5))
-            else { return openReply(toConsumersOf: scope, address, producer: producer) }
+            else { return openReply(toConsumersOf: scope, address, offer, producer: producer) }
             if ref.worker == index {
                 guard let stream = stream(ref),
-                    stream.attach(source: producer, farWindow: core.memory.offeredWindow)
+                    stream.attach(source: producer, farWindow: offer)
                 else { return nil }
                 return stream
             }
             guard ref.worker < peers.count else { return nil }
-            let farWindow = core.memory.offeredWindow
             return bridge(producer, to: peers[ref.worker]) { worker, exit in
-                guard let stream = worker.stream(ref), stream.attach(source: exit, farWindow: farWindow) else {
+                guard let stream = worker.stream(ref), stream.attach(source: exit, farWindow: offer) else {
                     return nil
                 }
                 return stream
             }
         case .router(let id):
             guard let route = snapshot.routes[id] else { return nil }
-            let head = streamHead(to: address, replyTo: nil)
+            let head = streamHead(to: address, replyTo: nil, offer)
             let name = address.utf8.suffix(StreamRef.textCount)
             if let template = StreamHead(head, name: name) {
                 let prefix = String(decoding: address.utf8.dropLast(StreamRef.textCount), as: UTF8.self)
-                replyRoute = ReplyRoute(prefix: prefix, routerID: id, head: template)
+                replyRoute = ReplyRoute(prefix: prefix, routerID: id, head: template, isCautious: producer.isCautious)
             }
             return openTowards(
                 route, head: head, producer: producer, load: nil, presettled: false, priority: nil,
                 preferring: producer.arrival)
         case .edge, .uplink:
-            return openReply(toConsumersOf: scope, address, producer: producer)
+            return openReply(toConsumersOf: scope, address, offer, producer: producer)
         case .all, .mobile:
             return nil
         }
@@ -103,17 +108,19 @@ extension Worker {
 
     /// The server stream towards a client that is an edge router's, that only the interior knows, or that speaks AMQP
     /// to us.
-    private func openReply(toConsumersOf scope: AddressScope, _ address: String, producer: TCPStream) -> DeliveryEnd? {
+    private func openReply(toConsumersOf scope: AddressScope, _ address: String, _ offer: WindowOffer, producer: TCPStream)
+        -> DeliveryEnd?
+    {
         let fallback = isEdge ? snapshot.addresses[AddressScope.uplinkKey] : nil
         guard let entry = snapshot.addresses[scope.key] ?? fallback else { return nil }
         switch ConsumerChoice.pick(entry, origin: nil, turn: nextTurn()) {
         case .consumer(let consumer):
-            let head = streamHead(to: address, replyTo: nil, isAnnotated: consumer.isAnnotated)
+            let head = streamHead(to: address, replyTo: nil, offer, isAnnotated: consumer.isAnnotated)
             return openTowards(consumer, head: head, producer: producer, presettled: false, isStream: true)
         case .remote(let route, let load):
             return openTowards(
-                route, head: streamHead(to: address, replyTo: nil), producer: producer, load: load, presettled: false,
-                priority: nil, preferring: producer.arrival)
+                route, head: streamHead(to: address, replyTo: nil, offer), producer: producer, load: load,
+                presettled: false, priority: nil, preferring: producer.arrival)
         default:
             return nil
         }
@@ -121,6 +128,15 @@ extension Worker {
 
     /// Application property of a stream's head: octets its writer takes of one stream. skupper-router ignores it.
     static let windowProperty = "W"
+    /// The same: octets it takes until the stream has written ``WindowOffer/provenAfter``. Left out where it is as many.
+    static let firstWindowProperty = "S"
+
+    /// What a stream's head says that it takes; the stream then keeps to it.
+    func offer(for stream: TCPStream) -> WindowOffer {
+        let offer = core.memory.offer(isCautious: isCautious)
+        stream.isCautious = offer.first != nil
+        return offer
+    }
 
     /// The head of a TCP stream message (section 5.4): annotations, properties, mapping version, null body marker.
     ///
@@ -129,7 +145,8 @@ extension Worker {
     ///   - alpn: what a TLS client and this router agreed to speak.
     ///   - isAnnotated: false for clients, which get the bare message.
     func streamHead(
-        to address: String, replyTo: String?, correlation: String? = nil, alpn: String? = nil, isAnnotated: Bool = true
+        to address: String, replyTo: String?, _ offer: WindowOffer, correlation: String? = nil, alpn: String? = nil,
+        isAnnotated: Bool = true
     ) -> [UInt8] {
         var encoder = AMQPEncoder()
         let own = "0/" + routerID
@@ -150,11 +167,15 @@ extension Worker {
             list.string("application/octet-stream")
         }
         encoder.described(0x74)
-        encoder.map(alpn == nil ? 2 : 3) { map in
+        encoder.map(2 + (alpn == nil ? 0 : 1) + (offer.first == nil ? 0 : 1)) { map in
             map.string("V")
             map.uint(1)
             map.string(Worker.windowProperty)
-            map.uint(UInt32(clamping: core.memory.offeredWindow))
+            map.uint(UInt32(clamping: offer.most))
+            if let first = offer.first {
+                map.string(Worker.firstWindowProperty)
+                map.uint(UInt32(clamping: first))
+            }
             if let alpn {
                 map.string("alpn")
                 map.string(alpn)
