@@ -8,25 +8,10 @@
 #   perf/gates.sh --without-instructions leave callgrind out
 #
 # SKUPPER_BIN=folder checks the release programs there.
-set -euo pipefail
 
-ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-# shellcheck source=deploy/packages.sh
-. "$ROOT/deploy/packages.sh"
+# shellcheck source=perf/prepare.sh
+. "$(dirname "${BASH_SOURCE[0]}")/prepare.sh"
 
-case "${1:-}" in
-    -h | --help)
-        sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
-        exit 0
-        ;;
-esac
-install_packages "${BUILD_PACKAGES[@]}" "${DEMO_PACKAGES[@]}" "${GATE_PACKAGES[@]}"
-if [ -z "${SKUPPER_BIN:-}" ]; then
-    find_swift
-    build_programs "$ROOT"
-    export SKUPPER_BIN="$BIN"
-fi
-TOOLS="$(mktemp -d)"
-trap 'rm -rf "$TOOLS"' EXIT
-build_load_tools "$ROOT" "$TOOLS"
+help_if_asked "$@"
+prepare "${GATE_PACKAGES[@]}"
 python3 "$ROOT/perf/gates.py" --tools "$TOOLS" "$@"

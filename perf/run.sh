@@ -9,12 +9,11 @@
 # SKROUTERD=/path/to/skrouterd adds a pair of that router. SKUPPER_BIN=folder measures the programs there.
 # Prints one table; writes the samples as JSON and a chart as SVG into perf/results. perf/README.md says how to read
 # them.
-set -euo pipefail
 
-ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-# shellcheck source=deploy/packages.sh
-. "$ROOT/deploy/packages.sh"
+# shellcheck source=perf/prepare.sh
+. "$(dirname "${BASH_SOURCE[0]}")/prepare.sh"
 
+help_if_asked "$@"
 OPTIONS=()
 while [ $# -gt 0 ]; do
     case "$1" in
@@ -24,28 +23,12 @@ while [ $# -gt 0 ]; do
             OPTIONS+=(--rounds "$2")
             shift
             ;;
-        -h | --help)
-            sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
-            exit 0
-            ;;
         *) die "unknown option '$1' (try --help)" ;;
     esac
     shift
 done
 
-install_packages "${BUILD_PACKAGES[@]}" "${DEMO_PACKAGES[@]}" "${PERF_PACKAGES[@]}"
-if [ -n "${SKUPPER_BIN:-}" ]; then
-    say "Measuring the programs in $SKUPPER_BIN"
-else
-    find_swift
-    build_programs "$ROOT"
-    export SKUPPER_BIN="$BIN"
-fi
-
-TOOLS="$(mktemp -d)"
-trap 'rm -rf "$TOOLS"' EXIT
-build_load_tools "$ROOT" "$TOOLS"
+prepare "${PERF_PACKAGES[@]}"
 mkdir -p "$ROOT/perf/results"
-ulimit -n "$(ulimit -H -n)"
 python3 "$ROOT/perf/measure.py" --tools "$TOOLS" --results "$ROOT/perf/results" \
     --commit "$(git -C "$ROOT" rev-parse --short HEAD 2>/dev/null || echo unknown)" ${OPTIONS[@]+"${OPTIONS[@]}"}

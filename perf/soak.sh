@@ -5,23 +5,10 @@
 #   perf/soak.sh [--minutes N] [--seed N]      after a warm-up of a sixth of that time
 #
 # SKUPPER_BIN=folder uses the release programs there.
-set -euo pipefail
 
-ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-# shellcheck source=deploy/packages.sh
-. "$ROOT/deploy/packages.sh"
+# shellcheck source=perf/prepare.sh
+. "$(dirname "${BASH_SOURCE[0]}")/prepare.sh"
 
-case "${1:-}" in
-    -h | --help)
-        sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
-        exit 0
-        ;;
-esac
-install_packages "${BUILD_PACKAGES[@]}" "${DEMO_PACKAGES[@]}"
-if [ -z "${SKUPPER_BIN:-}" ]; then
-    find_swift
-    build_programs "$ROOT"
-    export SKUPPER_BIN="$BIN"
-fi
-ulimit -n "$(ulimit -H -n)"
-exec python3 "$ROOT/perf/soak.py" "$@"
+help_if_asked "$@"
+prepare gcc
+python3 "$ROOT/perf/soak.py" "$@"
