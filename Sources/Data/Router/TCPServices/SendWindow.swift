@@ -7,8 +7,8 @@ struct WindowOffer: Sendable, Equatable {
 
     /// ``first`` where streams hold much already.
     static let little: UInt64 = 32 << 10
-    /// Octets after which a reader counts as one that reads. Those that the kernels on the way to it may take in while it
-    /// reads nothing are fewer.
+    /// Octets after which a reader counts as one that reads. Those that the kernels on the way to it may take in while
+    /// it reads nothing are fewer.
     static let provenAfter: UInt64 = 256 << 10
 
     /// Octets a stream with this offer writes before its sender is told, when it has written `written`: never more
@@ -101,8 +101,8 @@ struct SendWindow {
         return true
     }
 
-    /// The window stays small until the reader has read more than what the kernels on the way to it take in for it; then
-    /// it doubles in each round trip.
+    /// The window stays small until the reader has read more than what the kernels on the way to it take in for it;
+    /// then it doubles in each round trip.
     private mutating func growCautiously(_ news: UInt64) {
         guard acknowledged > WindowOffer.provenAfter else { return }
         let usual = min(maximum, SendWindow.usual)

@@ -27,7 +27,7 @@ extension TCPStream {
         boundsUnsentAt = WindowOffer.provenAfter
     }
 
-    /// A long stream whose socket has no bound as yet, or a small one. Short ones go without, for the system call's sake.
+    /// A long stream whose socket has no bound as yet, or a small one. Short ones go without, which saves a call.
     func boundUnsentAsUsual() {
         boundsUnsentAt = .max
         if let descriptor = poll?.descriptor { Sockets.boundUnsent(descriptor, UnsentOctets.ordinary) }

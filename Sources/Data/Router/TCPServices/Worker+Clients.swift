@@ -94,8 +94,8 @@ extension Worker {
                 consumer.isAnnotated
                 ? clientHead(address, client)
                 : streamHead(
-                    to: address.address, replyTo: replyAddress(client.ref), offer(for: client), correlation: client.flow?.id,
-                    alpn: client.alpn, isAnnotated: false)
+                    to: address.address, replyTo: replyAddress(client.ref), offer(for: client),
+                    correlation: client.flow?.id, alpn: client.alpn, isAnnotated: false)
             return openTowards(consumer, head: head, producer: client, presettled: false, isStream: true)
         case .inProcess, .nowhere: return nil
         }

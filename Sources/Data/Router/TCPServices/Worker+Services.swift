@@ -108,9 +108,9 @@ extension Worker {
 
     /// The server stream towards a client that is an edge router's, that only the interior knows, or that speaks AMQP
     /// to us.
-    private func openReply(toConsumersOf scope: AddressScope, _ address: String, _ offer: WindowOffer, producer: TCPStream)
-        -> DeliveryEnd?
-    {
+    private func openReply(
+        toConsumersOf scope: AddressScope, _ address: String, _ offer: WindowOffer, producer: TCPStream
+    ) -> DeliveryEnd? {
         let fallback = isEdge ? snapshot.addresses[AddressScope.uplinkKey] : nil
         guard let entry = snapshot.addresses[scope.key] ?? fallback else { return nil }
         switch ConsumerChoice.pick(entry, origin: nil, turn: nextTurn()) {
@@ -128,7 +128,7 @@ extension Worker {
 
     /// Application property of a stream's head: octets its writer takes of one stream. skupper-router ignores it.
     static let windowProperty = "W"
-    /// The same: octets it takes until the stream has written ``WindowOffer/provenAfter``. Left out where it is as many.
+    /// The same until the stream has written ``WindowOffer/provenAfter``; left out where it is as many.
     static let firstWindowProperty = "S"
 
     /// What a stream's head says that it takes; the stream then keeps to it.
