@@ -64,6 +64,7 @@ class Scale(LinkedCase):
         text = self.cluster.get("ConfigMap", "skupper-router", namespace)["data"]["skrouterd.json"]
         return sum(entry[0] == kind for entry in json.loads(text))
 
+    @allow(900)
     def test_2_many_services(self):
         cluster = self.cluster
         self.settled()
