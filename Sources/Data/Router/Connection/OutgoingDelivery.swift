@@ -137,6 +137,11 @@ final class OutgoingDelivery: DeliveryEnd {
             return transmit(bytes, count, headroom: headroom)
         }
         guard queue.count + count <= OutgoingDelivery.queueMaximum else { return overflow() }
+        if !started, !head.isEmpty {
+            // In front of what waits: the link that comes may have no window left to send the head at once.
+            head.withUnsafeBytes { enqueue($0.baseAddress!, $0.count) }
+            head = []
+        }
         enqueue(bytes, count)
         if started { if waits { blockForTurn() } else { block() } }
     }
