@@ -7,6 +7,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 import urllib.error
 import urllib.request
@@ -14,7 +15,7 @@ import urllib.request
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from cluster import Refused  # noqa: E402
-from fault_proxy import cut, event, refuse, watch  # noqa: E402
+from fault_proxy import cut, event, refuse, watch, write  # noqa: E402
 from harness import Authority, wait_until  # noqa: E402
 from linked import LinkedCase  # noqa: E402
 
@@ -171,6 +172,30 @@ class Refusals(LinkedCase):
         self.assertEqual({name: cluster.router_port(name, "twice") for name in "ab"}, ports)
         cluster.request("DELETE", f"{cluster.place('Site', 'twice')}/second")
         wait_until("the end of the router", lambda: cluster.get("Deployment", "skupper-router", "twice") is None, 30)
+
+    def test_6_what_is_gone_does_not_come_back(self):
+        """The answer to a status that was written comes after the event that its Site is gone."""
+        cluster = self.cluster
+        cluster.create_namespace("late")
+        told = threading.Event()
+
+        def passing(exchange):
+            exchange.send_chunk(exchange.line)
+            if b'"DELETED"' in exchange.line and b'"namespace":"late"' in exchange.line:
+                told.set()
+
+        def too_late(exchange):
+            code, headers, body = exchange.forward()
+            cluster.request("DELETE", f"{cluster.place('Site', 'late')}/late")
+            told.wait(30)
+            exchange.respond(code, body, headers)
+
+        self.proxy.on(event("/sites"), passing, times=1000)
+        hits = self.proxy.on(write("/late/sites/late/status"), too_late)
+        cluster.apply(self.resource("Site", "late"), "late")
+        wait_until("the status", lambda: hits, 60)
+        self.assertTrue(told.wait(60), "no event came")
+        wait_until("the end of the router", lambda: cluster.get("Deployment", "skupper-router", "late") is None, 30)
 
     # --- rights ---------------------------------------------------------------
 

@@ -129,7 +129,7 @@ package final class ClusterController: Sendable {
         case .removed(let object):
             let object = kind.completed(object)
             let wasOurs = kind.group == "skupper.io"
-            cache.remove(object)
+            cache.remove(object, isGone: true)
             if wasOurs, let name = object.value(at: ["metadata", "namespace"])?.stringValue { queue.add(name) }
             touch(object, kind: kind)
         case .synced: arrived(order)

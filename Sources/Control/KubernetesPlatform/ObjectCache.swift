@@ -10,7 +10,14 @@ final class ObjectCache: Sendable {
         var namespaces: [String: [ResourceKey: Resource]] = [:]
         /// Namespaces that have AttachedConnectors or bindings: looked at for every other one.
         var attaching: Set<String> = []
+        /// Uids of objects that watches said are gone, and the order in which they came.
+        var gone: Set<String> = []
+        var goneOrder: [String] = []
+        var oldest = 0
     }
+
+    /// Uids of that kind that are kept.
+    private static let goneLimit = 4096
 
     private static let attachingKinds: Set<String> = ["AttachedConnector", "AttachedConnectorBinding"]
     private let state = Locked(State())
@@ -23,6 +30,8 @@ final class ObjectCache: Sendable {
         ObjectCache.trim(&document)
         guard let resource = try? Resource(document: document) else { return false }
         return state.withLock { state in
+            // The answer to a write may come after the event that its object is gone.
+            if !resource.uid.isEmpty, state.gone.contains(resource.uid) { return false }
             let old = state.namespaces[resource.namespace]?[resource.key]
             if let old, old.uid == resource.uid, ObjectCache.version(old) >= ObjectCache.version(resource) {
                 return false
@@ -55,9 +64,19 @@ final class ObjectCache: Sendable {
     }
 
     /// Takes an object out, unless another one of its name came meanwhile.
-    func remove(_ document: Document) {
+    /// - Parameter isGone: a watch said so; what was only told to go may come once more, with the time of its end.
+    func remove(_ document: Document, isGone: Bool = false) {
         guard let resource = try? Resource(document: document) else { return }
         state.withLock { state in
+            if isGone, !resource.uid.isEmpty, state.gone.insert(resource.uid).inserted {
+                if state.goneOrder.count < ObjectCache.goneLimit {
+                    state.goneOrder.append(resource.uid)
+                } else {
+                    state.gone.remove(state.goneOrder[state.oldest])
+                    state.goneOrder[state.oldest] = resource.uid
+                    state.oldest = (state.oldest + 1) % ObjectCache.goneLimit
+                }
+            }
             let old = state.namespaces[resource.namespace]?[resource.key]
             guard old?.uid == resource.uid else { return }
             state.namespaces[resource.namespace]?[resource.key] = nil
