@@ -1,5 +1,6 @@
 """Peers that send rubbish, lie, stop or vanish: their connection ends with a logged reason, all others go on."""
 
+import contextlib
 import random
 import re
 import socket
@@ -277,8 +278,9 @@ class AfterTLS(HostileCase):
             self.assertTrue(self.far.process.is_alive(), f"round {round_number}, seed {SEED}")
         self.assert_others_go_on()
 
-    def test_peer_that_never_reads(self):
-        """Management answers pile up for a client that reads none: bounded, and nobody else waits."""
+    @contextlib.contextmanager
+    def unread_requests(self, **properties):
+        """A client asks far's management again and again, 20,000 times at most, and reads no answer."""
         peer = Peer(connect(self.far.amqp_port), container="intruder").handshake()
         peer.send(BEGIN, None, UInt(0), UInt(1 << 30), UInt(1 << 30))
         peer.expect(BEGIN)
@@ -289,36 +291,56 @@ class AfterTLS(HostileCase):
         peer.send(FLOW, UInt(0), UInt(1 << 30), UInt(0), UInt(1 << 30), UInt(0), UInt(0), UInt(1 << 30))
         peer.send(ATTACH, "requests", UInt(1), False, UByte(2), UByte(0), Described(ULong(0x28), ["me"]),
                   Described(ULong(0x29), ["$management"]), None, None, UInt(0))
-        before = self.far.process.resident_kilobytes()
+        message = (encode(Described(ULong(0x73), [None, None, "$management", None, reply_to, ULong(1)])) +
+                   encode(Described(ULong(0x74), properties)) +
+                   encode(Described(ULong(0x77), {"attributeNames": []})))
         stop = threading.Event()
 
         def flood():
             peer.socket.settimeout(1)
-            number = 0
-            message = (encode(Described(ULong(0x73), [None, None, "$management", None, reply_to, ULong(1)])) +
-                       encode(Described(ULong(0x74), {"operation": "QUERY",
-                                                      "entityType": "io.skupper.router.router.address"})) +
-                       encode(Described(ULong(0x77), {"attributeNames": []})))
-            while not stop.is_set() and number < 20_000:
+            for number in range(20_000):
                 try:
                     peer.send(TRANSFER, UInt(1), UInt(number), struct.pack(">I", number), UInt(0), True, False,
                               payload=message)
                 except OSError:
                     return
-                number += 1
+                if stop.is_set():
+                    return
 
         sender = threading.Thread(target=flood, daemon=True)
         sender.start()
         try:
-            deadline = time.monotonic() + 4
-            while time.monotonic() < deadline:
-                self.assert_others_go_on()
+            yield
         finally:
             stop.set()
             sender.join(5)
             peer.socket.close()
+
+    def test_peer_that_never_reads(self):
+        """Management answers pile up for a client that reads none: bounded, and nobody else waits."""
+        before = self.far.process.resident_kilobytes()
+        with self.unread_requests(operation="QUERY", entityType="io.skupper.router.router.address"):
+            deadline = time.monotonic() + 4
+            while time.monotonic() < deadline:
+                self.assert_others_go_on()
         if not SANITIZED:
             self.assertLess(self.far.process.resident_kilobytes() - before, 200_000)
+
+    def test_answers_do_not_hold_up_what_neighbours_say(self):
+        """Thousands of questions that take long to answer: HELLO are heard between them, and the link stays up."""
+        for number in range(2000):
+            self.far.tcp_connector(f"unused-{number}", 9)
+        self.far.process.stop()
+        self.far.restart()
+        self.await_service(self.service, 20)
+        self.held = connect(self.service)
+        self.addCleanup(self.held.close)
+        mark = len(self.near.process.log())
+        with self.unread_requests(operation="QUERY", entityType="io.skupper.router.tcpConnector"):
+            deadline = time.monotonic() + 6
+            while time.monotonic() < deadline:
+                self.assert_others_go_on()
+        self.assertNotIn("is lost", self.near.process.log_since(mark))
 
     def test_peer_that_opens_and_then_sends_nothing(self):
         """It promised nothing about idle time, but takes ours: silence past it ends the connection."""

@@ -11,7 +11,7 @@ extension Core {
             receivedControl(context, bytes: bytes, scope: AddressScope(destination, selfID: routerID))
         case .tracking: trackingReceived(context, bytes: bytes)
         case .meshDiscovery: meshAnnounced(context)
-        case .address where context.key == "M$management" || context.key == "L$management":
+        case .address where context.isRequest:
             agent.received(bytes, context: context, core: self)
         case .address:
             if receivedTelemetry(context, bytes: bytes) { return }

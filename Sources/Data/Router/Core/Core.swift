@@ -61,6 +61,9 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
     var hasTCPServices: Bool { !tcpListeners.isEmpty || !tcpConnectors.isEmpty }
     /// Octets of TCP services as last collected.
     var serviceSums: [ObjectIdentifier: OctetPair] = [:]
+    /// Who waits for the next round of collecting them.
+    var octetAskers: [@Sendable (Core) -> Void] = []
+    var isCollectingOctets = false
     var otherEntities: [Entity] = []
     var agent = ManagementAgent()
     var lastCounters: [Int: Worker.Counters] = [:]

@@ -21,6 +21,9 @@ struct MessageContext: Sendable {
     var head: MessageHead
     /// The producer link's target address.
     var target: String?
+
+    /// A management request.
+    var isRequest: Bool { service == .address && (key == "M$management" || key == "L$management") }
 }
 
 /// Octets of messages that wait for the control thread; shared by all loops.
@@ -29,8 +32,10 @@ final class MessageBudget: Sendable {
     static let maximum = 32 << 20
     private let waiting = Atomic<Int>(0)
 
-    func admit(_ count: Int) -> Bool {
-        guard waiting.load(ordering: .relaxed) + count <= MessageBudget.maximum else { return false }
+    /// - Parameter isRequest: it asks the router for something. Such messages leave half of the room to the others.
+    func admit(_ count: Int, isRequest: Bool) -> Bool {
+        let maximum = isRequest ? MessageBudget.maximum / 2 : MessageBudget.maximum
+        guard waiting.load(ordering: .relaxed) + count <= maximum else { return false }
         waiting.wrappingAdd(count, ordering: .relaxed)
         return true
     }
@@ -74,18 +79,21 @@ final class CoreSink: DeliveryEnd {
         self.producer = nil
         let bytes = bytes
         let context = context
-        guard core.messages.admit(bytes.count) else {
+        let isRequest = context.isRequest
+        guard core.messages.admit(bytes.count, isRequest: isRequest) else {
             Log.write(
                 .core, .warning,
                 "[C\(context.connection.id)] a message of \(bytes.count) octets for the router itself was dropped: "
-                    + "\(MessageBudget.maximum) octets wait already")
+                    + "too many octets wait already")
             if !settled { producer.update(.modified(failed: true, undeliverableHere: false), settled: true) }
             return
         }
-        core.post { [core] in
+        let receive: @Sendable () -> Void = { [core] in
             core.messages.done(bytes.count)
             core.received(context, bytes: bytes)
         }
+        // Answers may take long where tables are large; HELLO, floods and link states do not wait for them.
+        if isRequest { core.postPatiently(receive) } else { core.post(receive) }
         if !settled { producer.update(.accepted, settled: true) }
     }
 

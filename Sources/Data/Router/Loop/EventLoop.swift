@@ -22,6 +22,10 @@ class EventLoop: @unchecked Sendable {  // the inbox is the only part other thre
     private var stopping = false
     private var isResolving = false
     private let waitingWork = Atomic<Int>(0)
+    /// Work that all other work overtakes; see ``postPatiently(_:)``.
+    private var patient = Fifo<@Sendable () -> Void>()
+    /// Nanoseconds of a turn that patient work may take.
+    private static let patientShare: UInt64 = 20_000_000
     /// Registrations closed in this turn: an event of the same turn may still name them.
     private var closed: [UnsafeMutablePointer<SocketPoll.Registration>] = []
     /// Registrations that epoll refused.
@@ -90,6 +94,15 @@ class EventLoop: @unchecked Sendable {  // the inbox is the only part other thre
         if wake { eventfd_write(wakeUp, 1) }
     }
 
+    /// Runs `work` on the loop's thread after what was posted here before, a little of it each turn: what comes by
+    /// ``post(_:)`` and through sockets, and the ticks, never wait for more than a piece. Callable from any thread.
+    func postPatiently(_ work: @escaping @Sendable () -> Void) {
+        post { [self] in
+            waitingWork.wrappingAdd(1, ordering: .relaxed)
+            patient.append(work)
+        }
+    }
+
     /// A resolution was handed to libuv: it wants a turn of its own to begin to listen for the answer.
     func resolutionStarted() { isResolving = true }
 
@@ -129,7 +142,7 @@ class EventLoop: @unchecked Sendable {  // the inbox is the only part other thre
         defer { events.deallocate() }
         turnEnded()
         while true {
-            let wait = max(0, min(nextTick - now, soonAt - now, 60_000))
+            let wait = patient.isEmpty ? max(0, min(nextTick - now, soonAt - now, 60_000)) : 0
             let count = epoll_wait(epoll, events, Int32(EventLoop.eventsAtOnce), Int32(wait))
             now = EventLoop.clock()
             turns &+= 1
@@ -147,6 +160,7 @@ class EventLoop: @unchecked Sendable {  // the inbox is the only part other thre
                 soonAt = .max
                 soon()
             }
+            if !patient.isEmpty { servePatient() }
             turnEnded()
             if isResolving { resolve() }
             if !unwatched.isEmpty { tellUnwatched() }
@@ -188,6 +202,15 @@ class EventLoop: @unchecked Sendable {  // the inbox is the only part other thre
         guard !closed.isEmpty else { return }
         for registration in closed { SocketPoll.release(registration) }
         closed.removeAll(keepingCapacity: closed.count <= EventLoop.eventsAtOnce)
+    }
+
+    private func servePatient() {
+        let end = uv_hrtime() + EventLoop.patientShare
+        while let work = patient.popFirst() {
+            work()
+            waitingWork.wrappingSubtract(1, ordering: .relaxed)
+            if uv_hrtime() >= end { break }
+        }
     }
 
     private func drainInbox() {

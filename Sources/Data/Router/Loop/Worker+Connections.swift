@@ -200,23 +200,18 @@ extension Worker {
         }
         connection.isReadingPaused = true
         connection.poll?.watch(read: false, write: connection.queuedOctets > 0)
-        resting.append(connection)
-        wakeResting()
+        let id = connection.ref.id
+        let goOn: @Sendable () -> Void = { [self] in post { self.endRest(of: id) } }
+        // What a router brings is for many; it does not wait until all requests of clients are answered.
+        if connection.effectiveRole == .normal { core.postPatiently(goOn) } else { core.post(goOn) }
     }
 
-    /// The control thread tells when it has caught up.
-    private func wakeResting() {
-        core.post { [self] in
-            post { [self] in
-                let list = resting
-                resting = []
-                for connection in list where connection.phase != .closed {
-                    connection.isReadingPaused = false
-                    connection.lastReceived = now
-                    connection.poll?.watch(read: true, write: connection.queuedOctets > 0)
-                }
-            }
-        }
+    /// The control thread has caught up.
+    private func endRest(of id: UInt64) {
+        guard let connection = connections[id], connection.phase != .closed else { return }
+        connection.isReadingPaused = false
+        connection.lastReceived = now
+        connection.poll?.watch(read: true, write: connection.queuedOctets > 0)
     }
 
     // MARK: Ordered by the control thread

@@ -71,8 +71,6 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     /// Accepted connections that have not opened, oldest first; some may have opened or closed since.
     var handshakes = Fifo<UInt64>()
     static let handshakeMaximum = 512
-    /// Connections that wait for the control thread to catch up.
-    var resting: [AMQPConnection] = []
     /// Pieces of work waiting for the control thread at which connections rest.
     static let coreBusyAbove = 4096
     private var toResume: [AMQPConnection] = []

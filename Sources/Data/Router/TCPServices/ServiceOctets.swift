@@ -63,6 +63,15 @@ extension Worker {
 extension Core {
     /// Asks every loop for the octets of TCP services; `done` runs on the control thread when all have answered.
     func collectServiceOctets(_ done: @escaping @Sendable (Core) -> Void) {
+        octetAskers.append(done)
+        if !isCollectingOctets { startOctetRound() }
+    }
+
+    /// One question to the loops for all who ask meanwhile: their number must not keep the loops from their work.
+    private func startOctetRound() {
+        isCollectingOctets = true
+        let askers = octetAskers
+        octetAskers = []
         let services = tcpListeners.values.map(\.target.octets) + tcpConnectors.values.map(\.target.octets)
         let left = SharedCount(left: workers.count)
         let round = ServiceRound(services)
@@ -73,7 +82,9 @@ extension Core {
                     round.add(pairs)
                     guard left.countDown() else { return }
                     core.serviceSums = round.sums
-                    done(core)
+                    for done in askers { core.postPatiently { done(core) } }
+                    core.isCollectingOctets = false
+                    if !core.octetAskers.isEmpty { core.startOctetRound() }
                 }
             }
         }
