@@ -52,6 +52,8 @@ package struct RoutingMachine {
     var linkStateEdgeCount = 0
     var advertisementWanted = false
     var lastAdvertisement = longAgo
+    /// What was passed on of others' floods.
+    var floods = FloodRelay()
 
     /// Own addresses as peers have been told.
     var announced: [String: AddressInfo] = [:]

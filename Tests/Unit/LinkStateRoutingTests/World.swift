@@ -335,7 +335,7 @@ struct World {
         case .sendToRouter(let destination, let message):
             forward(Message(packet: Packet(message, from: id), trace: [router]), from: router, to: destination)
         case .flood(let message):
-            spread(Message(packet: Packet(message, from: id), trace: []), from: router, origin: id)
+            spread(Message(packet: Packet(message, from: id), trace: []), from: router, arrival: nil)
         case .wakeAfter(let milliseconds):
             if milliseconds < 1 { faults.append("\(now) \(id): wake after \(milliseconds) ms") }
             plan(.wake(router: router, instance: routers[router].instance), in: milliseconds)
@@ -389,24 +389,16 @@ struct World {
         send(message, from: router, link: routers[router].table.slots[number])
     }
 
-    /// Flood: every confirmed neighbour that is not in the trace. Multicast-once: one copy per next hop of the
-    /// destinations for which the origin is valid.
-    private mutating func spread(_ message: Message, from router: Int, origin: String) {
-        let table = routers[router].table
-        var chosen: [Int] = []
-        if message.packet.opcode == "MAU" {
-            let isOwn = origin == routers[router].id
-            for route in table.routes {
-                guard let slot = route.slot, !chosen.contains(slot) else { continue }
-                if isOwn || route.validOrigins.contains(origin) { chosen.append(slot) }
-            }
-        } else {
-            chosen = table.neighbourSlots
-        }
-        let excluded = message.trace.map { table.slots.indices.contains($0) ? table.slots[$0] : -1 }
+    /// What a router's forwarder does with floods: its own to every neighbour, others' as the machine says.
+    private mutating func spread(_ message: Message, from router: Int, arrival: Int?) {
         var next = message
         next.trace.append(router)
-        for slot in chosen.sorted() where !excluded.contains(slot) { send(next, from: router, link: slot) }
+        let chosen =
+            arrival.map { link in
+                routers[router].machine.relaySlots(
+                    content: message.packet.octets, from: link, trace: message.trace.map { routers[$0].id }, now: now)
+            } ?? routers[router].table.neighbourSlots
+        for slot in chosen.sorted() { send(next, from: router, link: slot) }
     }
 
     private mutating func arrive(_ message: Message, at router: Int, link: Int) {
@@ -421,9 +413,9 @@ struct World {
         if packet.isHello {
             feed(router, event)
         } else if packet.isFlood {
-            guard message.trace.count <= routers[router].table.radius + 1, packet.origin != id else { return }
-            spread(message, from: router, origin: packet.origin)
+            guard packet.origin != id else { return }
             feed(router, event)
+            spread(message, from: router, arrival: link)
         } else if let destination = packet.destination {
             guard destination != id else { return feed(router, event) }
             guard !message.trace.contains(router), message.trace.count < 64 else { return }

@@ -96,14 +96,11 @@ extension Core {
     }
 
     /// Annotations of a message that passes through: own id added to the trace.
-    private func passing(_ context: MessageContext, bytes: [UInt8]) -> [UInt8]? {
+    private func passing(_ context: MessageContext, bytes: [UInt8]) -> [UInt8] {
         var annotations =
             context.head.annotations
             ?? RouterAnnotations(
                 flags: 0, toOverride: nil, ingress: "0/" + routerID, trace: [], meshID: nil)
-        guard annotations.trace.count <= routing.radius + 1, !annotations.trace.contains("0/" + routerID) else {
-            return nil
-        }
         annotations.trace.append("0/" + routerID)
         var encoder = AMQPEncoder()
         annotations.encode(into: &encoder)
@@ -111,22 +108,22 @@ extension Core {
     }
 
     private func relay(_ context: MessageContext, bytes: [UInt8], to id: String) {
-        guard let slot = routing.route(to: id)?.slot, let message = passing(context, bytes: bytes) else { return }
-        sendControl(message, slot: slot)
+        let trace = context.head.annotations?.trace ?? []
+        guard trace.count <= routing.radius + 1, !trace.contains("0/" + routerID),
+            let slot = routing.route(to: id)?.slot
+        else { return }
+        sendControl(passing(context, bytes: bytes), slot: slot)
     }
 
-    /// Floods go to every neighbour that does not lead to a router already in the trace.
+    /// Floods go to every neighbour that has not had them, see `FloodRelay`.
     private func relayFlood(_ context: MessageContext, bytes: [UInt8], from slot: Int) {
-        guard let message = passing(context, bytes: bytes) else { return }
-        let excluded = excludedSlots(context)
-        for other in slots.keys where other != slot && !excluded.contains(other) { sendControl(message, slot: other) }
-    }
-
-    private func excludedSlots(_ context: MessageContext) -> Set<Int> {
-        Set(
-            (context.head.annotations?.trace ?? []).compactMap { hop in
-                hop.utf8.starts(with: "0/".utf8) ? routing.route(to: String(hop.dropFirst(2)))?.slot : nil
-            })
+        let trace = (context.head.annotations?.trace ?? []).map { hop in
+            hop.utf8.starts(with: "0/".utf8) ? String(hop.dropFirst(2)) : hop
+        }
+        let targets = routing.relaySlots(content: bytes, from: slot, trace: trace, now: now)
+        guard !targets.isEmpty else { return }
+        let message = passing(context, bytes: bytes)
+        for other in targets { sendControl(message, slot: other) }
     }
 
     // MARK: Live cost, between routers of ours
