@@ -391,11 +391,10 @@ class Peers(TLSCase):
         return router, port
 
     def assert_cut(self, port):
-        with connect(port) as connection:
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError), connect(port) as connection:
             connection.settimeout(10 * SLOWNESS)
-            with contextlib.suppress(ConnectionResetError, BrokenPipeError):
-                connection.sendall(b"hello")
-                self.assertEqual(connection.recv(10), b"")
+            connection.sendall(b"hello")
+            self.assertEqual(connection.recv(10), b"")
 
     def plain_exchange(self, port, data):
         with connect(port) as connection:
