@@ -154,7 +154,8 @@ class Scale(LinkedCase):
         sizes = {name: self.size(*name.split("/"), "wide") for name in (
             "Site/wide", "ConfigMap/skupper-network-status", "ConfigMap/skupper-router")}
         print(f"{SITES} sites: seen after {took:.1f} s, {len(writes)} writes, sizes {sizes}", flush=True)
-        self.assertLess(len(writes), 130)
+        # A Service and at most three statuses for each Listener, and what is shared.
+        self.assertLess(len(writes), 50 * 4 + 20)
         self.assertLess(max(sizes.values()), MEBIBYTE // 8)
 
     @allow(600)
