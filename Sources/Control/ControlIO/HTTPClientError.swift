@@ -10,7 +10,9 @@ package enum HTTPClientError: Error, Hashable, Sendable, CustomStringConvertible
     case tlsUntrusted(detail: String)
     /// The server's certificate is for other names than the URL's host.
     case tlsNameMismatch(host: String)
-    /// Another TLS fault: protocol version, damaged CA text, …
+    /// The CA certificates that the server is to be known by cannot be read.
+    case caUnreadable(detail: String)
+    /// Another TLS fault: protocol version, …
     case tlsOther(detail: String)
     /// The response body is larger than `HTTPSClient.maximumResponseBytes`.
     case tooLarge(limitBytes: Int)
@@ -34,6 +36,9 @@ package enum HTTPClientError: Error, Hashable, Sendable, CustomStringConvertible
         case .tlsNameMismatch(let host):
             "the server's certificate is not valid for \(host): the server is reached under a name or address it does "
                 + "not know of; ask for a token with an advertised host"
+        case .caUnreadable(let detail):
+            "the CA certificate to know the server by cannot be read (\(detail)): the token was damaged or edited on "
+                + "its way; ask for a new token"
         case .tlsOther(let detail):
             "TLS failed (\(detail)): the port may belong to another program, or one side allows other TLS versions only"
         case .tooLarge(let limit):
@@ -49,7 +54,7 @@ package enum HTTPClientError: Error, Hashable, Sendable, CustomStringConvertible
     package var isTemporary: Bool {
         switch self {
         case .cannotResolve, .cannotConnect, .timeout, .other: true
-        case .tlsUntrusted, .tlsNameMismatch, .tlsOther, .tooLarge, .invalidURL: false
+        case .tlsUntrusted, .tlsNameMismatch, .caUnreadable, .tlsOther, .tooLarge, .invalidURL: false
         }
     }
 }

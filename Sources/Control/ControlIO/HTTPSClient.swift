@@ -77,7 +77,7 @@ package struct HTTPSClient: Sendable {
         _ = ccurl_setopt_long(handle, CURLOPT_SSLVERSION, Int(version))
         guard let pem else { return }
         guard pem.contains("-----BEGIN CERTIFICATE-----") else {
-            throw .tlsOther(detail: "the CA to trust is not a PEM certificate")
+            throw .caUnreadable(detail: "it is not in PEM form")
         }
         // The library's built-in folder of public CAs would be trusted beside ours.
         _ = ccurl_setopt_pointer(handle, CURLOPT_CAPATH, nil)
@@ -136,7 +136,8 @@ package struct HTTPSClient: Sendable {
         case CURLE_PEER_FAILED_VERIFICATION:
             let isName = text.contains("subject name") || text.contains("does not match")
             return isName ? .tlsNameMismatch(host: host) : .tlsUntrusted(detail: text)
-        case CURLE_SSL_CONNECT_ERROR, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_CIPHER, CURLE_SSL_CERTPROBLEM:
+        case CURLE_SSL_CACERT_BADFILE: return .caUnreadable(detail: text)
+        case CURLE_SSL_CONNECT_ERROR, CURLE_SSL_CIPHER, CURLE_SSL_CERTPROBLEM:
             return .tlsOther(detail: text)
         case CURLE_URL_MALFORMAT, CURLE_UNSUPPORTED_PROTOCOL: return .invalidURL(detail: text)
         default: return .other(detail: text)

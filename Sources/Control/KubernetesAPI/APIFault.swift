@@ -52,6 +52,8 @@ package enum APIFault: Error, Hashable, Sendable, CustomStringConvertible {
         case .tlsNameMismatch(let host):
             "its certificate is not valid for \(host). Use a name in the kubeconfig that it is valid for, or set "
                 + "tls-server-name there"
+        case .caUnreadable(let detail):
+            "the CA to know it by cannot be read (\(detail)). Check certificate-authority in the kubeconfig"
         case .tlsOther(let detail):
             "TLS failed (\(detail)). The client certificate of the kubeconfig may be damaged or expired: fetch it anew"
         case .tooLarge(let limit):

@@ -54,10 +54,12 @@ import Testing
 
     @Test func faultsBeforeTLS() throws {
         let client = HTTPSClient()
-        func fault(_ url: String, headers: [(String, String)] = [], milliseconds: Int = 3000) -> HTTPClientError? {
+        func fault(
+            _ url: String, headers: [(String, String)] = [], trusting pem: String? = nil, milliseconds: Int = 3000
+        ) -> HTTPClientError? {
             do {
                 _ = try client.post(
-                    url: url, headers: headers, body: [], trustedCAPEM: nil, minimumTLS13: true,
+                    url: url, headers: headers, body: [], trustedCAPEM: pem, minimumTLS13: true,
                     timeoutMilliseconds: milliseconds)
                 return nil
             } catch {
@@ -78,6 +80,12 @@ import Testing
                 == true)
         let silent = try SilentListener()
         #expect(fault("https://127.0.0.1:\(silent.port)/", milliseconds: 200) == .timeout(milliseconds: 200))
+        for damaged in ["not PEM", "-----BEGIN CERTIFICATE-----\nMIIDNz… Q=\n-----END CERTIFICATE-----\n"] {
+            guard case .caUnreadable = fault("https://127.0.0.1:\(silent.port)/", trusting: damaged) else {
+                Issue.record("a CA that is none was not named")
+                return
+            }
+        }
     }
 }
 

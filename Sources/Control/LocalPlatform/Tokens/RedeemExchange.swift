@@ -183,10 +183,14 @@ struct RedeemFailure: Hashable, Sendable {
                 "the issuing site's address has changed since its certificate was made",
                 "Set the address over there with \"skupper site update NAME --advertise-host \(host)\" and issue a "
                     + "new token")
+        case .caUnreadable(let detail):
+            self = .definite(
+                "the CA certificate in the token cannot be read: \(detail)", "it was damaged or edited on its way",
+                "Copy the token file again as it is, or issue a new token")
         case .tlsOther(let detail):
             self = .definite(
                 "no secure connection to the issuing site at \(at): \(detail)",
-                "the server is older than TLS 1.3, is no TLS server, or the CA in the token is damaged",
+                "the server is older than TLS 1.3, or is no TLS server",
                 "Check the address, and issue a new token at the other site")
         case .tooLarge(let limit):
             self = .definite(
