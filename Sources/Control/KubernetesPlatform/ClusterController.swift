@@ -156,7 +156,9 @@ package final class ClusterController: Sendable {
         let isComplete = state.withLock { state in
             state.missing.remove(order.name) != nil && state.missing.isEmpty
         }
-        if isComplete { lookAtAll() }
+        guard isComplete else { return }
+        grants.expect(Set(cache.names.filter { cache.isOurs($0) && isControlled($0) }))
+        lookAtAll()
     }
 
     private func lookAtAll() {
@@ -251,7 +253,10 @@ package final class ClusterController: Sendable {
 
     /// Plans a namespace and carries the plan out.
     private func reconcile(_ namespace: String, client: APIClient) -> Outcome {
-        guard isControlled(namespace) else { return .done }
+        guard isControlled(namespace) else {
+            grants.update(namespace, grants: [], issuing: nil)
+            return .done
+        }
         let (snapshot, renewal) = snapshot(namespace)
         let plan = NamespacePlanner.plan(snapshot, settings: environment.settings, nowUnix: WallClock.now) { _ in
             (try? RandomValues.code()) ?? ""

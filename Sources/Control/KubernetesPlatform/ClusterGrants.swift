@@ -13,6 +13,8 @@ final class ClusterGrants: Sendable {
         var ledger = GrantLedger()
         var issuing: [String: GrantServer.Issuing] = [:]
         var client: APIClient
+        /// Namespaces whose grants are not in the ledger yet.
+        var expected: Set<String> = []
     }
 
     private let state: Locked<State>
@@ -60,9 +62,15 @@ final class ClusterGrants: Sendable {
         running?.http.stop()
     }
 
+    /// The controller has begun: a grant that is not known may be one of these namespaces, until each was updated.
+    func expect(_ namespaces: Set<String>) {
+        state.withLock { $0.expected = namespaces }
+    }
+
     /// Takes the grants of a namespace as they are now, and what answers are made of there.
     func update(_ namespace: String, grants: [AccessGrant], issuing: GrantServer.Issuing?) {
         state.withLock { state in
+            state.expected.remove(namespace)
             state.issuing[namespace] = issuing
             let kept = Set(grants.map(\.uid))
             for old in state.ledger.grants where old.namespace == namespace && !kept.contains(old.uid) {
@@ -86,6 +94,9 @@ final class ClusterGrants: Sendable {
                 path: request.path, method: request.method, code: request.body, now: now, peer: request.peerAddress,
                 key: request.header(RedemptionKey.header))
             {
+            case .refuse(.unknown) where !state.expected.isEmpty:
+                // A refusal would be for good, and the token's site may just have got a new controller.
+                return ClusterGrants.response(.notReady)
             case .refuse(let refusal): return ClusterGrants.response(refusal)
             case .issue(let ticket): return issue(ticket, request: request, now: now, state: &state)
             }

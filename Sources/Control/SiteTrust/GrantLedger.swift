@@ -79,6 +79,11 @@ package struct GrantLedger: Sendable {
         package static func generatorFailed(_ text: String) -> Refusal { Refusal(status: 500, text: text) }
         /// For a status that could not be stored (row 8), after `abandon`.
         package static let storeFailed = Refusal(status: 503, text: "Internal error")
+        /// For a grant that is not there, or not any more.
+        package static let unknown = Refusal(status: 404, text: "No such claim")
+        /// For a server that has not been told of all grants yet.
+        package static let notReady = Refusal(
+            status: 503, text: "The controller has just started; try again", retryAfterSeconds: 1)
     }
 
     /// What to do with a request.
@@ -158,11 +163,11 @@ package struct GrantLedger: Sendable {
         guard method == "POST" else { return .refuse(Refusal(status: 405, text: "Only POST is supported")) }
         guard let code else { return .refuse(Refusal(status: 400, text: "Request body not valid")) }
         let uid = String(path.filter { $0 != "/" })
-        guard var entry = entries[uid] else { return .refuse(Self.unknown) }
+        guard var entry = entries[uid] else { return .refuse(.unknown) }
         guard let expiration = entry.grant.expirationUnix else {
             return .refuse(Refusal(status: 500, text: "Corrupted claim"))
         }
-        guard now < expiration else { return .refuse(Self.unknown) }
+        guard now < expiration else { return .refuse(.unknown) }
         entry.reservations = entry.reservations.filter { now - $0.value < Self.reservationSeconds }
         defer { entries[uid] = entry }
         let allowed = max(1, entry.grant.redemptionsAllowed)
@@ -206,8 +211,6 @@ package struct GrantLedger: Sendable {
     package mutating func abandon(_ ticket: Ticket) {
         entries[ticket.uid]?.reservations[ticket.id] = nil
     }
-
-    private static let unknown = Refusal(status: 404, text: "No such claim")
 
     private func rateRefusal(_ entry: inout Entry, now: Int64, peer: String) -> Refusal? {
         entry.wrongCodes.removeAll { now - $0 >= Self.wrongCodeWindowSeconds }
