@@ -121,18 +121,19 @@ package struct CertificateInspection: Hashable, Sendable {
 
     private static func serial(_ certificate: OpaquePointer) -> String {
         let value = X509_get0_serialNumber(certificate)
-        return hexadecimal(
-            Array(UnsafeBufferPointer(start: ASN1_STRING_get0_data(value), count: Int(ASN1_STRING_length(value)))))
+        return UnsafeBufferPointer(start: ASN1_STRING_get0_data(value), count: Int(ASN1_STRING_length(value)))
+            .hexadecimal
     }
 
     private static func fingerprint(_ certificate: OpaquePointer) -> String {
         var digest = [UInt8](repeating: 0, count: 32)
         var count: UInt32 = 0
         guard X509_digest(certificate, EVP_sha256(), &digest, &count) == 1 else { return "" }
-        return hexadecimal(Array(digest.prefix(Int(count))))
+        return digest.prefix(Int(count)).hexadecimal
     }
+}
 
-    private static func hexadecimal(_ bytes: [UInt8]) -> String {
-        bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-    }
+extension Sequence<UInt8> {
+    /// Two lower-case digits an octet.
+    var hexadecimal: String { map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined() }
 }

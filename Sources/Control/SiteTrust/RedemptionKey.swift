@@ -15,7 +15,7 @@ package enum RedemptionKey {
         var digest = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
         var count: UInt32 = 0
         _ = HMAC(EVP_sha256(), key, Int32(key.count), data, data.count, &digest, &count)
-        return hexadecimal(digest.prefix(Int(count)))
+        return digest.prefix(Int(count)).hexadecimal
     }
 
     /// What a server keeps of a key (SHA-256): it finds the key again, and does not tell it. Nil for what is no key.
@@ -25,10 +25,6 @@ package enum RedemptionKey {
         var digest = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
         var count: UInt32 = 0
         guard EVP_Digest(data, data.count, &digest, &count, EVP_sha256(), nil) == 1 else { return nil }
-        return hexadecimal(digest.prefix(Int(count)))
-    }
-
-    private static func hexadecimal(_ bytes: ArraySlice<UInt8>) -> String {
-        bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        return digest.prefix(Int(count)).hexadecimal
     }
 }
