@@ -10,7 +10,8 @@ import threading
 import time
 import unittest
 
-from harness import BIN, SLOWNESS, Process, Server, connect, echo, exchange, free_port, receive_all, reset, wait_until
+from harness import BIN, SLOWNESS, Process, Server, connect, echo, exchange, free_port, receive_all, receive_exactly, \
+    reset, wait_until
 from test_streams import StreamCase
 
 NOTICED = 3 * SLOWNESS
@@ -111,6 +112,61 @@ class Unread(StreamCase):
                             "the router is busy with a client that sends nothing")
             reset(connection)
             wait_until("both sockets to be closed", lambda: router.process.descriptors() <= descriptors, NOTICED)
+
+
+class LastWords(StreamCase):
+    """What is said before a reset arrives before the reset."""
+
+    TIMES = 60
+
+    def answer_before(self, port, count):
+        """What a client gets of a server that answers and resets, and whether the reset came after it."""
+        with connect(port) as client:
+            client.sendall(b"request")
+            parts = []
+            try:
+                while part := client.recv(1 << 16):
+                    parts.append(part)
+            except ConnectionResetError:
+                return b"".join(parts), True
+            return b"".join(parts), False
+
+    def test_answer_of_a_server_that_resets(self):
+        data = os.urandom(8000)
+
+        def server(connection):
+            if count := len(connection.recv(1, socket.MSG_PEEK)) and self.count:
+                connection.sendall(data[:count])  # and a reset: the request was not read
+
+        self.count = 0
+        port = self.service(server)
+        for self.count in (1, 100, 8000):
+            for number in range(self.TIMES):
+                answer, is_reset = self.answer_before(port, self.count)
+                self.assertEqual(len(answer), self.count, f"of connection {number} with {self.count} octets")
+                self.assertEqual(answer, data[:self.count])
+                self.assertTrue(is_reset)
+
+    def test_last_octets_of_a_client_that_resets(self):
+        received = []
+
+        def server(connection):
+            connection.sendall(b"hello")
+            parts = []
+            with contextlib.suppress(ConnectionResetError):
+                while part := connection.recv(1 << 16):
+                    parts.append(part)
+            received.append(b"".join(parts))
+
+        port = self.service(server)
+        for count in (1, 100, 8000):
+            for number in range(self.TIMES):
+                received.clear()
+                client = connect(port)
+                receive_exactly(client, len(b"hello"))
+                client.sendall(b"x" * count)
+                reset(client)
+                wait_until(f"all {count} octets of connection {number}", lambda n=count: b"x" * n in received, NOTICED)
 
 
 class Early(StreamCase):

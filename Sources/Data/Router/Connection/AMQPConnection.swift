@@ -175,7 +175,18 @@ final class AMQPConnection: EventTarget {
         }
         if readable { readSocket() }
         if phase != .closed, writable { writeSocket() }
-        if failed, phase != .closed { close("socket error") }
+        if failed, phase != .closed { socketFailed() }
+    }
+
+    /// What the peer said before it left, the error of its close or a TLS alert perhaps, can still be read; a read
+    /// after that tells the cause.
+    private func socketFailed() {
+        var before: Int
+        repeat {
+            before = octetsIn
+            readSocket()
+        } while phase != .closed && octetsIn != before
+        if phase != .closed { close("socket error") }
     }
 
     /// TCP is established: start TLS, or SASL at once; behind a proxy when its tunnel stands.

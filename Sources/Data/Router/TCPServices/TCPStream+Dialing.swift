@@ -118,9 +118,10 @@ extension TCPStream {
         fail()
     }
 
-    /// A connect or a handshake took too long.
+    /// A connect, a handshake or a link that was to take the last octets took too long.
     func deadlinePassed() {
         deadline = 0
+        if isLeaving { return fail() }
         if isConnected { return handshakeFailed(TLSFailure(text: "the peer did not finish the handshake in time")) }
         dialNext(lastFailure: "\(dialled?.text ?? ""): no answer in time")
     }

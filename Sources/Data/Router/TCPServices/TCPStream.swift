@@ -67,6 +67,8 @@ final class TCPStream: DeliveryEnd {
     var isWriteShut = false
     /// How much of the peer's end was told while nothing was read: 0 = nothing, 1 = its end, 2 = both directions' end.
     private var endsSeen = 0
+    /// The socket has failed, and what the peer said before waits for the link.
+    var isLeaving = false
     /// Octets may go to the socket: it is connected, and a TLS handshake on it is done.
     var takesOctets = false
     /// TLS on this socket; nil = clear text.
@@ -165,13 +167,28 @@ final class TCPStream: DeliveryEnd {
         if failed, !isClosed { socketFailed() }
     }
 
+    /// What the peer said before it left, an answer or an alert perhaps, can still be read.
     private func socketFailed() {
-        guard let tls, !tls.isEstablished else { return fail() }
-        // What the peer said before it left, an alert perhaps, can still be read.
+        guard let tls, !tls.isEstablished else {
+            var before: UInt64
+            repeat {
+                before = octetsSent
+                if poll?.isReading == true { readSocket() }
+            } while !isClosed && octetsSent != before
+            return isPaused && !isLeaving ? leaveSoon() : fail()
+        }
         readTLS()
         if isClosed { return }
         if tls.isEstablished { return fail() }
         handshakeFailed(TLSFailure(text: "the peer reset the connection during the handshake"))
+    }
+
+    /// The link takes nothing just now, a new one perhaps: what can still be read waits for it, but not for long.
+    private func leaveSoon() {
+        guard !isClosed else { return }
+        isLeaving = true
+        worker.limit(self, milliseconds: 1000)
+        updateWatch()
     }
 
     override func peerEnded() {
@@ -243,6 +260,7 @@ final class TCPStream: DeliveryEnd {
     func updateWatch() {
         guard isConnected else { return }
         countHeld()
+        if isLeaving, isPaused { return poll?.watch(read: false, write: false) ?? () }
         var wantsRead = !isOutFinished && !isPaused && readRoom > 0 && (out != nil || isReplyDue)
         var wantsWrite = !queue.isEmpty
         if let tls {
@@ -444,7 +462,13 @@ final class TCPStream: DeliveryEnd {
         if queue.isEmpty, firstSpan < 0, takesOctets { if tls == nil { shutWrite() } else { writeCiphertext() } }
     }
 
-    override func abort() { fail() }
+    override func abort() { farEndFailed() }
+
+    /// A reset, after what the far end had said before in this turn: the answer of a server that then resets.
+    private func farEndFailed() {
+        if firstSpan >= 0 { flushSpans() }
+        fail()
+    }
 
     override func settledByProducer(_ state: DeliveryState) {
         isSourceSettled = true
@@ -466,7 +490,7 @@ final class TCPStream: DeliveryEnd {
             if isOutFinished { out = nil } else { finishOut() }
         default:
             isOutSettled = settled
-            fail()
+            farEndFailed()
         }
     }
 
