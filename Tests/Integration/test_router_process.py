@@ -198,14 +198,13 @@ class Serving(RouterCase):
         router.add("connector", name="out", host="127.0.0.1", port=free_port(), role="inter-edge")
         router.add("policy", enableVhostPolicy=True)
         router.add("vhost", hostname="$default", allowUnknownUser=False)
-        router.add("autoLink", address="queue", direction="in")
         router.start()
         log = router.process.log()
-        for words in ("enableVhostPolicy has no effect", "vhost 'vhost/$default' has no effect", "autoLink '",
+        for words in ("enableVhostPolicy has no effect", "vhost 'vhost/$default' has no effect",
                       "listener 'inter-edge': role inter-edge has no effect", "connector 'out': role inter-edge has",
                       "listener 'inter-network': role inter-network has no effect"):
             self.assertIn(words, log)
-        self.assertEqual(log.count("has no effect"), 6)
+        self.assertEqual(log.count("has no effect"), 5)
 
     def test_conf_format(self):
         router = self.router("alone")

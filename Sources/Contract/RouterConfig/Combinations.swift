@@ -35,7 +35,8 @@ extension Schema {
             if entity[string: "containerId"] != nil, entity[string: "connection"] != nil {
                 throw conflict("containerId together with connection", "give one of the two")
             }
-            if entity[string: "address"] == nil, entity[string: "externalAddress"] == nil {
+            let isOutgoing = entity[string: "direction"] == "out"
+            if entity[string: "address"] == nil, isOutgoing || entity[string: "externalAddress"] == nil {
                 throw .missingAttribute(type: entity.type, name: "address")
             }
         case "sslProfile":

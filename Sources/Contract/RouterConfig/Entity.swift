@@ -64,8 +64,8 @@ package struct Entity: Hashable, Sendable {
     /// `type/identifier` (router-protocol.md §6.1).
     ///
     /// The identifier is host:port[:name] for sockets, listener:address[:name] for listener addresses, the name
-    /// for others; without a name, what tells the entity apart. skrouterd counts such entities instead; nobody
-    /// refers to them by that number, and it would not outlast a change of the file.
+    /// for others; without a name, what tells the entity apart. skrouterd counts address rules and automatic links
+    /// instead; the router shows clients such a number for the latter, which does not outlast a change of the file.
     package var identity: String { "\(type)/\(identifier)" }
 
     private var givenName: String? {
@@ -88,7 +88,7 @@ package struct Entity: Hashable, Sendable {
         case "router.config.autoLink":
             givenName
                 ?? join([
-                    self[string: "direction"], self[string: "address"],
+                    self[string: "direction"], self[string: "address"], self[string: "externalAddress"],
                     self[string: "containerId"] ?? self[string: "connection"],
                 ])
         case "vhost":

@@ -12,10 +12,15 @@ extension Schema {
         EntityType(
             "router.config.autoLink", "An AMQP link opened by the router towards a container.", operations: immutable,
             attributes: [
-                .string("address", "Address in the router network."),
+                .string(
+                    "address",
+                    "Address in the router network; for direction in it may be left to the messages."),
                 .choice("direction", ["in", "out"], flags: [.required], "Towards the router, or away from it."),
-                .string("containerId", "Container to attach to; exclusive with connection."),
-                .string("connection", "Name of the connector or listener to use."),
+                .string(
+                    "containerId",
+                    "Container id of the peers meant, in role route-container; exclusive with connection."),
+                .string(
+                    "connection", "Connector or listener of role route-container whose connections are meant."),
                 .string("externalAddress", "Address at the container, if it differs."),
                 .string("linkRef", flags: [.readOnly], "Identity of the link."),
                 .choice(

@@ -103,10 +103,13 @@ extension Session {
     }
 
     /// Attaches a link of ours with these termini.
-    func attach(kind: Link.Kind, role: Role, source: Source, target: Target, number: UInt64) -> Link {
+    func attach(
+        kind: Link.Kind, role: Role, source: Source, target: Target, number: UInt64, isAutomatic: Bool = false
+    ) -> Link {
         let link = Link(
             session: self, name: "qdlink." + connection.worker.randomName(), kind: kind, localHandle: takeHandle(),
             role: role, capacity: connection.settings.linkCapacity, number: number)
+        link.isAutomatic = isAutomatic
         keep(link)
         attaching[Session.attachKey(role, link.name)] = link
         sendAttach(link, source: source, target: target)
@@ -116,7 +119,7 @@ extension Session {
     private func keep(_ link: Link) {
         localLinks[link.localHandle] = link
         connection.linkCount += 1
-        if link.kind.isNumbered { connection.linksByNumber[link.number] = link }
+        if link.kind.isNumbered || link.isAutomatic { connection.linksByNumber[link.number] = link }
     }
 
     func sendAttach(_ link: Link, source: Source?, target: Target?) {
@@ -162,6 +165,7 @@ extension Session {
         }
         if link.machine.state == .detachSent { return }
         guard attach.source != nil || attach.target != nil else { return }  // refused: a detach follows
+        if link.isAutomatic { return automaticLinkAnswered(link, attach) }
         if link.role == .receiver {
             link.machine.grant(link.capacity)
             sendFlow(link)
@@ -199,7 +203,7 @@ extension Session {
         default:
             break
         }
-        if ourRole == .receiver { giveFirstCredit(link) }
+        if ourRole == .receiver, link.heldAttach == nil { giveFirstCredit(link) }
         if kind == .control { connection.reportControlIfUp() }
     }
 
@@ -221,12 +225,18 @@ extension Session {
         if case .producer(let address?) = link.kind, target.dynamic { target.address = "amqp:/" + address }
         if case .consumer = link.kind {
             link.heldAttach = (source, target)
+            heldLinks.append(link)
+        } else if case .producer = link.kind, !heldLinks.isEmpty {
+            // Attaches are answered in their order: who asks for a reply address first has it before it may send.
+            link.heldAttach = (source, target)
+            link.isAnswerDue = true
+            heldLinks.append(link)
         } else {
             sendAttach(link, source: source, target: target)
         }
     }
 
-    private func giveFirstCredit(_ link: Link) {
+    func giveFirstCredit(_ link: Link) {
         if case .producer(let address?) = link.kind {
             let scope = connection.worker.scope(address)
             link.scope = scope
@@ -241,12 +251,23 @@ extension Session {
         sendFlow(link)
     }
 
-    /// Sends the attach of a consumer that every loop knows now, or that is about to be detached.
-    func releaseAttach(_ link: Link) {
+    /// Sends the attach of a consumer that every loop knows now, when those before it are sent; of a link that is about
+    /// to be detached at once.
+    func releaseAttach(_ link: Link, atOnce: Bool = false) {
+        guard link.heldAttach != nil else { return }
+        link.isAnswerDue = true
+        if atOnce { sendHeldAttach(link) }
+        while let first = heldLinks.first, first.isAnswerDue {
+            _ = heldLinks.popFirst()
+            sendHeldAttach(first)
+        }
+    }
+
+    private func sendHeldAttach(_ link: Link) {
         guard let held = link.heldAttach else { return }
         link.heldAttach = nil
         sendAttach(link, source: held.source, target: held.target)
-        link.creditArrived(echo: false)
+        if link.role == .receiver { giveFirstCredit(link) } else { link.creditArrived(echo: false) }
     }
 
     private func isRouterLink(_ kind: Link.Kind) -> Bool {
@@ -344,7 +365,7 @@ extension Session {
 
     /// Detaches a link of which we want no more.
     func detach(_ link: Link, error: AMQPError?) {
-        releaseAttach(link)
+        releaseAttach(link, atOnce: true)
         guard link.machine.state == .attached || link.machine.state == .attachSent else { return }
         try? link.machine.apply(.detachSent)
         let detach = Detach(handle: link.localHandle, closed: true, error: error)
@@ -360,7 +381,7 @@ extension Session {
         guard detach.closed else {
             throw EndpointError(.connection, "amqp:not-implemented", "link detach/reattach not supported")
         }
-        releaseAttach(link)
+        releaseAttach(link, atOnce: true)
         try link.machine.apply(.detachReceived)
         remoteLinks[detach.handle] = nil
         let began = link.machine.state == .detached
@@ -374,7 +395,7 @@ extension Session {
         connection.linkCount -= 1
         connection.linksByNumber[link.number] = nil
         releaseHandle(link.localHandle)
-        connection.worker.linkGone(link, connection: connection)
+        connection.worker.linkGone(link, connection: connection, error: detach.error)
         if link.kind == .control { connection.worker.controlLinkDetached(connection) }
         if isForLongMessages { endOfOurs() }
     }

@@ -106,6 +106,8 @@ extension Worker.Counters {
         streamsClosed += part.streamsClosed
         ingress += part.ingress
         egress += part.egress
+        containerIngress += part.containerIngress
+        containerEgress += part.containerEgress
         transit += part.transit
         accepted += part.accepted
         released += part.released

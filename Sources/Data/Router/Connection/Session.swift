@@ -25,6 +25,8 @@ final class Session {
     var localLinks: [UInt32: Link] = [:]
     /// Links of ours whose attach the peer has not answered, by role and name.
     var attaching: [String: Link] = [:]
+    /// Links whose attach is held, and those that came after them; see ``Link/heldAttach``.
+    var heldLinks = Fifo<Link>()
     private var nextHandle: UInt32 = 0
     private var freeHandles: [UInt32] = []
     var nextDeliveryID: UInt32 = 0
@@ -106,6 +108,8 @@ final class Link {
     var waiting = Fifo<OutgoingDelivery>()
     /// Deliveries are being started: the loop that does it goes on, so that a long queue needs no deep stack.
     var isStarting = false
+    /// Attached for an `autoLink` entity.
+    var isAutomatic = false
     /// In the pool of streaming links that wait for a delivery.
     var isIdle = false
     /// A client's sender to an address that has no consumer gets no credit.
@@ -124,6 +128,8 @@ final class Link {
     /// A client's receiver: our half of the attach, unsent until every loop knows the consumer. Who holds the attach
     /// may tell others the address, and a message for it can arrive on any loop.
     var heldAttach: (source: Source, target: Target)?
+    /// The held attach is only held because others are that came before it.
+    var isAnswerDue = false
     /// Number under which the control thread knows a consumer link.
     let number: UInt64
     var statistics = LinkStatistics()

@@ -62,6 +62,9 @@ extension Core {
         }
         if info.role == .interRouterData { tablesChanged() }
         if info.role == .edge { electUplink() }
+        if info.role == .routeContainer {
+            perform(autoLinks.opened(info.ref, AutoLinks.Peer(container: info.container, entity: info.entity)))
+        }
     }
 
     /// Its connector or listener may have been deleted while it was on its way.
@@ -79,6 +82,7 @@ extension Core {
         if state?.info.role == .interRouterData { tablesChanged() }
         for (link, known) in linkKeys where known.connection == ref { linkDetached(link: link) }
         edgePeers[ref] = nil
+        autoLinks.closed(ref)
         if state?.info.role == .edge { electUplink() }
         scheduleRedial(ref, entity: entity, reason: reason, wasOpen: wasOpen)
     }

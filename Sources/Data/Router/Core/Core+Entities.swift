@@ -52,7 +52,11 @@ extension Core {
         case "listenerAddress":
             try createListenerAddress(entity)
         case "router.config.address":
+            _ = takeConfigurationNumber()
             createAddressRule(entity)
+            otherEntities.append(entity)
+        case "router.config.autoLink":
+            createAutoLink(entity)
             otherEntities.append(entity)
         case "log":
             try applyLog(entity)
@@ -77,8 +81,6 @@ extension Core {
         case "listener" where Core.isUnserved(entity), "connector" where Core.isUnserved(entity):
             text = "\(entity.type) '\(entity.name)': role \(entity[string: "role"] ?? "") has no effect: this router "
                 + "exchanges no addresses over it and takes it for role normal"
-        case "router.config.autoLink":
-            text = "autoLink '\(entity.name)' has no effect: this router opens no links towards containers"
         default:
             return
         }
@@ -135,6 +137,9 @@ extension Core {
             tablesChanged()
         case "router.config.address":
             treatments.rules.removeAll { $0.name == entity.identity }
+            otherEntities.removeAll { $0.identity == entity.identity }
+        case "router.config.autoLink":
+            deleteAutoLink(entity)
             otherEntities.removeAll { $0.identity == entity.identity }
         default:
             otherEntities.removeAll { $0.identity == entity.identity }

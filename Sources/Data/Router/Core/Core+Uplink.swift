@@ -22,7 +22,7 @@ struct UplinkNumbers: Sendable {
 
 extension Core {
     /// Link numbers given by the control thread; loops count below.
-    private func takeLinkNumber() -> UInt64 {
+    func takeLinkNumber() -> UInt64 {
         nextLink += 1
         return UInt64(1) << 62 | nextLink
     }

@@ -48,6 +48,11 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
     /// In edge mode: what is attached at the interior.
     var uplink = Uplink()
     var nextLink: UInt64 = 0
+    /// Links towards containers that were configured.
+    lazy var autoLinks = AutoLinks { [unowned self] in takeLinkNumber() }
+    /// The numbers by which clients know them, by entity.
+    var autoLinkNumbers: [String: Int] = [:]
+    var configurationCount = 0
     var linkKeys: [UInt64: (key: String, connection: ConnectionRef?)] = [:]
 
     // Entities
@@ -143,6 +148,7 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
             adjustListeners()
         }
         dialDue(now: now)
+        if !autoLinkNumbers.isEmpty { perform(autoLinks.tick(now: now)) }
         tickTelemetry(now: now)
         agent.expire(now: now, core: self)
     }
@@ -286,12 +292,13 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
         linkKeys[link] = (key, connection)
         let peer: ConsumerPeer = isEdgePeer(connection) ? .edge : .client
         let mesh = edgePeers[connection]?.meshID
+        let isContainer = connections[connection]?.info.role == .routeContainer
         newConsumers.append((connection, link))
         changeAddress(key) {
             $0.consumers.append(
                 LocalConsumer(
                     connection: connection, link: link, load: LoadCounter(), peer: peer, meshID: mesh,
-                    seesAnnotations: seesAnnotations))
+                    seesAnnotations: seesAnnotations, isContainer: isContainer))
         }
     }
 

@@ -13,11 +13,23 @@ final class AddressTraffic: Sendable {
     /// From the router itself.
     private let fromContainer = Atomic<Int>(0)
 
+    /// From and to route containers.
+    private let containerIngress = Atomic<Int>(0)
+    private let containerEgress = Atomic<Int>(0)
+
     func countIngress() { ingress.wrappingAdd(1, ordering: .relaxed) }
     func countEgress() { egress.wrappingAdd(1, ordering: .relaxed) }
     func countTransit() { transit.wrappingAdd(1, ordering: .relaxed) }
     func countToContainer() { toContainer.wrappingAdd(1, ordering: .relaxed) }
     func countFromContainer() { fromContainer.wrappingAdd(1, ordering: .relaxed) }
+
+    func countContainerIngress() { containerIngress.wrappingAdd(1, ordering: .relaxed) }
+    func countContainerEgress() { containerEgress.wrappingAdd(1, ordering: .relaxed) }
+
+    /// The counts of route containers as they are now.
+    var containerCounts: (ingress: Int, egress: Int) {
+        (containerIngress.load(ordering: .relaxed), containerEgress.load(ordering: .relaxed))
+    }
 
     /// The five counts as they are now.
     var counts: (ingress: Int, egress: Int, transit: Int, toContainer: Int, fromContainer: Int) {

@@ -58,6 +58,8 @@ struct LocalConsumer: Sendable {
 
     /// A client that wants to see the router annotations.
     var seesAnnotations = false
+    /// A route container.
+    var isContainer = false
 
     /// Streams may go there.
     var isRouter: Bool { peer != .client }

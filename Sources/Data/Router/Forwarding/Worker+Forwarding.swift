@@ -120,7 +120,13 @@ extension Worker {
     /// - Parameter text: a service address, which may have a treatment although no table has it.
     private func toAddress(_ key: String, _ text: String?, _ passage: Passage) -> RouteResult {
         guard let entry = snapshot.addresses[key] else { return toUnknown(key, text, passage) }
-        if case .producer = passage.link.kind { entry.traffic.countIngress() }
+        if case .producer = passage.link.kind {
+            entry.traffic.countIngress()
+            if passage.link.session.connection.effectiveRole == .routeContainer {
+                counters.containerIngress += 1
+                entry.traffic.countContainerIngress()
+            }
+        }
         if entry.treatment == .multicastOnce || entry.treatment == .multicastFlood { return toAll(entry, passage) }
         if entry.inProcess {
             entry.traffic.countToContainer()
@@ -133,6 +139,7 @@ extension Worker {
             return toConnector(connector, passage.incoming, passage.head)
         case .consumer(let consumer):
             entry.traffic.countEgress()
+            if consumer.isContainer { countContainerEgress(entry) }
             return toConsumer(consumer, passage)
         case .remote(let route, let load):
             entry.traffic.countTransit()
@@ -140,6 +147,11 @@ extension Worker {
         case .inProcess: return toCore(passage.incoming, passage.link, passage.head, key: key)
         case .nowhere: return toUnknown(key, text, passage)
         }
+    }
+
+    private func countContainerEgress(_ entry: AddressEntry) {
+        counters.containerEgress += 1
+        entry.traffic.countContainerEgress()
     }
 
     /// Nobody here takes the message: the interior may, if we are an edge router.
@@ -190,6 +202,7 @@ extension Worker {
         for consumer in consumers {
             counters.egress += 1
             entry.traffic.countEgress()
+            if consumer.isContainer { countContainerEgress(entry) }
             fan.add { branch in open(to: consumer, passage, producer: branch) }
         }
         var trace: Set<Int> = []

@@ -178,9 +178,21 @@ extension Worker {
         }
     }
 
-    func linkGone(_ link: Link, connection: AMQPConnection) {
+    /// An automatic link is up.
+    func automaticLinkAttached(_ link: Link, connection: AMQPConnection) {
+        let number = link.number
+        let identity = "\(connection.ref.id):\(link.session.localChannel):\(link.localHandle)"
+        core.post { [core] in core.autoLinkAttached(number, identity: identity) }
+    }
+
+    /// - Parameter error: what the peer said.
+    func linkGone(_ link: Link, connection: AMQPConnection, error: AMQPError? = nil) {
         let ref = connection.ref
         let number = link.number
+        if link.isAutomatic, connection.phase != .closed {
+            let text = error.map { $0.description ?? $0.condition }
+            core.post { [core] in core.autoLinkDetached(number, error: text) }
+        }
         switch link.kind {
         case .consumer, .producer(.some):
             core.post { [core] in core.linkDetached(link: number) }

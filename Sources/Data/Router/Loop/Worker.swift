@@ -19,6 +19,9 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         var streamsClosed = 0
         var ingress = 0
         var egress = 0
+        /// Of those, from and to route containers.
+        var containerIngress = 0
+        var containerEgress = 0
         var transit = 0
         var accepted = 0
         var released = 0

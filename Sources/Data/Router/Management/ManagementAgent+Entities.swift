@@ -112,7 +112,9 @@ extension ManagementAgent {
             if core.allEntities.contains(where: {
                 $0.type == entity.type && ($0.name == entity.name || $0.identity == entity.identity)
             }) {
-                return .failure(400, "\(entity.type) '\(entity.name)' exists already; delete it first")
+                // Clients of skrouterd look for these words.
+                let prefix = entity.entityType.isCoreType ? "Name conflicts with an existing entity: " : ""
+                return .failure(400, "\(prefix)\(entity.type) '\(entity.name)' exists already; delete it first")
             }
             try Schema.checkRole(of: entity, mode: core.routerEntity[string: "mode"] ?? "standalone")
             do throws(EntityFailure) {
@@ -139,7 +141,7 @@ extension ManagementAgent {
         }
         let named = core.allEntities.filter { entity in
             guard let identity = request.identity else { return entity.name == request.name }
-            return entity.identity == identity
+            return core.shownIdentity(entity) == identity
         }
         if let fitting = named.first(where: { type?.includes($0.entityType) ?? true }) { return .success(fitting) }
         let reply = named.isEmpty ? notFound(request) : wrongType(request, type?.longName ?? "")

@@ -156,7 +156,9 @@ struct ManagementAgent {
     }
 
     func notFound(_ request: ManagementRequest) -> ManagementReply {
-        .failure(404, "No entity with \(request.target)")
+        // Clients of skrouterd look for its core's words where its core answers.
+        let isCore = request.type.flatMap { Schema.type(named: $0) }?.isCoreType == true
+        return .failure(404, (isCore ? "Not Found: no" : "No") + " entity with \(request.target)")
     }
 
     mutating func expire(now: Int64, core: Core) {

@@ -173,6 +173,11 @@ extension Core {
             row["version"] = .string(RouterVersion.text)
             row["area"] = .string("0")
             row["hostName"] = .string(HostName.current)
+        case "router.config.autoLink":
+            row["identity"] = .string(shownIdentity(entity))
+            row["operStatus"] = .string(autoLinks.status(of: entity.identity).rawValue)
+            row["lastError"] = autoLinks.lastError(of: entity.identity).map { .string($0) } ?? .null
+            row["linkRef"] = autoLinks.linkIdentity(of: entity.identity).map { .string($0) } ?? .null
         case "connector":
             guard let state = amqpConnectors[entity.name] else { break }
             row["failoverUrls"] = .string(state.places.text)
@@ -277,6 +282,7 @@ extension Core {
         return sorted.map { entry in
             let record = addresses[entry.key]
             let counts = entry.traffic.counts
+            let containers = entry.traffic.containerCounts
             return [
                 "name": .string(entry.key), "identity": .string(entry.key), "key": .string(entry.key),
                 "type": .string("io.skupper.router.router.address"), "distribution": .string(entry.treatment.name),
@@ -286,8 +292,9 @@ extension Core {
                 "containerCount": int(0), "remoteHostRouters": .list(entry.remotes.map { .string($0.route.id) }),
                 "deliveriesIngress": int(counts.ingress), "deliveriesEgress": int(counts.egress),
                 "deliveriesTransit": int(counts.transit), "deliveriesToContainer": int(counts.toContainer),
-                "deliveriesFromContainer": int(counts.fromContainer), "deliveriesEgressRouteContainer": int(0),
-                "deliveriesIngressRouteContainer": int(0), "deliveriesEgressInterNetwork": int(0),
+                "deliveriesFromContainer": int(counts.fromContainer),
+                "deliveriesEgressRouteContainer": int(containers.egress),
+                "deliveriesIngressRouteContainer": int(containers.ingress), "deliveriesEgressInterNetwork": int(0),
                 "deliveriesIngressInterNetwork": int(0),
                 "transitOutstanding": .list(entry.remotes.map { int($0.load.value) }), "trackedDeliveries": int(0),
                 "priority": int(entry.priority ?? -1), "deliveriesRedirectedToFallback": int(0),
@@ -304,7 +311,7 @@ extension Core {
             "type": .string("io.skupper.router.routerMetrics"),
             "id": .string(routerID), "version": .string(RouterVersion.text), "addrCount": long(current.addresses.count),
             "nodeCount": long(routing.routes.count), "linkCount": long(totals.links),
-            "autoLinkCount": long(otherEntities.count { $0.type == "router.config.autoLink" }),
+            "autoLinkCount": long(autoLinks.rules.count),
             "connectionCount": long(connections.count + tcpConnectionCount(totals)),
             "deliveriesIngress": long(totals.ingress),
             "deliveriesEgress": long(totals.egress), "deliveriesTransit": long(totals.transit),
@@ -314,7 +321,8 @@ extension Core {
             "droppedPresettledDeliveries": long(totals.droppedPresettled),
             "deliveriesDelayed1Sec": long(totals.delayed1), "deliveriesDelayed10Sec": long(totals.delayed10),
             "deliveriesStuck": long(totals.stuck), "linksBlocked": long(totals.blockedLinks),
-            "deliveriesIngressRouteContainer": long(0), "deliveriesEgressRouteContainer": long(0),
+            "deliveriesIngressRouteContainer": long(totals.containerIngress),
+            "deliveriesEgressRouteContainer": long(totals.containerEgress),
             "deliveriesIngressInterNetwork": long(0), "deliveriesEgressInterNetwork": long(0),
             "deliveriesRedirectedToFallback": long(0),
             "uptimeSeconds": long(Int(time(nil)) - Int(startedSeconds)),
