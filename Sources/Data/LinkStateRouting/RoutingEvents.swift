@@ -18,7 +18,7 @@ package enum RoutingEvent: Equatable, Sendable {
     /// A control message arrived. `ingress` is the router the annotations name as its origin, for logs only.
     case messageReceived(slot: Int, opcode: String, body: AMQPValue, ingress: String?)
     /// A local address has a consumer, or its treatment or number of producers changed. `key` is the hash key (§4.1).
-    case localAddressAdded(key: String, treatment: Int, producers: Int)
+    case localAddressAdded(key: String, treatment: Int, producers: Int, meshID: String? = nil)
     /// A local address has no consumer any more.
     case localAddressRemoved(key: String)
 }

@@ -88,8 +88,8 @@ package struct RoutingMachine {
         case .costChanged(let slot, let cost): changeCost(slot: slot, cost: cost)
         case .messageReceived(let slot, let opcode, let body, _):
             receive(slot: slot, opcode: opcode, body: body, now: now)
-        case .localAddressAdded(let key, let treatment, let producers):
-            addLocalAddress(key, AddressInfo(treatment: treatment, producers: producers))
+        case .localAddressAdded(let key, let treatment, let producers, let meshID):
+            addLocalAddress(key, AddressInfo(treatment: treatment, producers: producers, meshID: meshID))
         case .localAddressRemoved(let key): removeLocalAddress(key)
         }
         settle(now: now)

@@ -6,7 +6,7 @@ extension RoutingMachine {
         guard RoutingBodyParser(selfID: id, limits: limits).isSynchronisedKey(key) else { return }
         // Producers come and go with every client; they wait for the tick. What decides reachability does not.
         let told = announced[key]
-        if told == nil || told?.treatment != info.treatment { pendingIsUrgent = true }
+        if told == nil || told?.treatment != info.treatment || told?.meshID != info.meshID { pendingIsUrgent = true }
         pendingAddresses[key] = .some(info)
     }
 

@@ -50,6 +50,21 @@ import Testing
                 == [.differentialUpdate(id: "A", sequence: 2, added: [("M0", info(3, 2))], removed: [])])
     }
 
+    /// Who is in the mesh would be sent its own messages until the others know.
+    @Test func anotherMeshIsToldAtOnce() {
+        var bench = Bench()
+        bench.confirm("B")
+        bench.send(.localAddressAdded(key: "M0", treatment: 3, producers: 0), after: 100)
+        let mesh = "XG9Xt0c22vIauTR"
+        let told = bench.send(.localAddressAdded(key: "M0", treatment: 3, producers: 0, meshID: mesh), after: 100)
+        let meshed = AddressInfo(treatment: 3, producers: 0, meshID: mesh)
+        #expect(
+            told.messages("MAU") == [.differentialUpdate(id: "A", sequence: 2, added: [("M0", meshed)], removed: [])])
+        let back = bench.send(.localAddressAdded(key: "M0", treatment: 3, producers: 0), after: 100)
+        #expect(
+            back.messages("MAU") == [.differentialUpdate(id: "A", sequence: 3, added: [("M0", info())], removed: [])])
+    }
+
     @Test func changesThatCancelAreNotSent() {
         var bench = Bench()
         bench.confirm("B")

@@ -28,14 +28,36 @@ extension AMQPConnection {
             kind: .tracking, role: .receiver, source: trackingSource, target: target, number: numbers.tracking)
     }
 
-    /// Another connection took over, or this one is closing: everything but streams under way is detached.
-    func detachUplink() {
-        endpointSession = nil
-        guard phase == .frames else { return }
-        for link in Array(linksByNumber.values) where link.kind.isOwnedByEdge { link.session.detach(link, error: nil) }
+    /// This connection became the one for a neighbour in the mesh of edge routers.
+    func attachInterEdge(_ number: UInt64) {
+        guard phase == .frames, machine.state == .opened else { return }
+        let session = beginSession(.endpoint)
+        endpointSession = session
+        let capabilities = [WireNames.interEdge]
+        _ = session.attach(
+            kind: .interEdge, role: .sender,
+            source: Source(expiryPolicy: "link-detach", capabilities: capabilities),
+            target: Target(expiryPolicy: "link-detach", capabilities: capabilities), number: number)
     }
 
-    /// Stands at the interior for the consumers or producers of an address.
+    /// A sender of bids for the name of the mesh.
+    func attachBidder(_ number: UInt64) {
+        guard phase == .frames, machine.state == .opened else { return }
+        var target = Target(expiryPolicy: "link-detach", capabilities: [])
+        target.address = WireNames.meshBid
+        let source = Source(expiryPolicy: "link-detach", capabilities: [])
+        _ = beginSession(.endpoint).attach(
+            kind: .meshBid, role: .sender, source: source, target: target, number: number)
+    }
+
+    /// Another connection took over, or this one is closing: everything but streams under way is detached.
+    func detachEdgeLinks() {
+        endpointSession = nil
+        guard phase == .frames else { return }
+        for link in Array(linksByNumber.values) where link.isOwnedByEdge { link.session.detach(link, error: nil) }
+    }
+
+    /// Stands at the other end for the consumers or producers of an address.
     func attachProxy(_ address: String, role: Role, number: UInt64) {
         guard phase == .frames, machine.state == .opened, let session = endpointSession else { return }
         var source = Source(expiryPolicy: "link-detach", capabilities: [])
@@ -50,12 +72,14 @@ extension AMQPConnection {
     }
 }
 
-extension Link.Kind {
+extension Link {
     /// Attached by an edge router on its active connection.
     fileprivate var isOwnedByEdge: Bool {
-        switch self {
+        switch kind {
         case .tracking, .meshDiscovery, .uplink, .downlink, .proxy: true
-        case .control, .data, .streaming, .producer, .consumer: false
+        // The neighbour's is its own.
+        case .interEdge: role == .sender
+        case .control, .data, .streaming, .producer, .consumer, .meshBid: false
         }
     }
 }

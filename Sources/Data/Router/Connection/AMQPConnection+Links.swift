@@ -241,7 +241,7 @@ extension Session {
             let scope = connection.worker.scope(address)
             link.scope = scope
             // An edge router's proxies may always send.
-            if connection.effectiveRole != .edge {
+            if !connection.effectiveRole.joinsEdge {
                 connection.targetedProducers.append(link)
                 link.isStarved = !connection.worker.isReachable(scope)
             }
@@ -310,7 +310,9 @@ extension Session {
             }
             return ourRole == .receiver && attach.target?.address == nil
                 ? .success(.streaming) : endpoint(attach, ourRole)
-        case .normal, .edge, .routeContainer:
+        case .interEdge where ourRole == .receiver && capabilities.contains(WireNames.interEdge):
+            return .success(.interEdge)
+        case .normal, .edge, .interEdge, .routeContainer:
             return endpoint(attach, ourRole)
         }
     }
@@ -325,6 +327,7 @@ extension Session {
             if connection.effectiveRole == .edge, address == WireNames.meshDiscovery {
                 return .success(.meshDiscovery)
             }
+            if connection.effectiveRole == .interEdge, address == WireNames.meshBid { return .success(.meshBid) }
             if worker.isUnavailable(worker.scope(address)) { return .failure(Session.unavailable) }
             return .success(.producer(address))
         }

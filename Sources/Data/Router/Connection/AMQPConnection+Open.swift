@@ -11,6 +11,8 @@ enum WireNames {
     static let streamingDeliveries = "qd.streaming-deliveries"
     static let edgeDownlink = "qd.router-edge-downlink"
     static let edgeTracking = "_$qd.edge_addr_tracking"
+    static let meshBid = "_$qd.mesh_id_negotiation"
+    static let interEdge = "qd.router-inter-edge"
     static let meshDiscovery = "_$qd.mesh_discovery"
     static let router = "qd.router"
     static let routerData = "qd.router-data"
@@ -55,7 +57,13 @@ extension AMQPConnection {
             open.idleTimeoutMilliseconds = UInt32(clamping: settings.idleTimeoutMilliseconds / 2)
         }
         open.offeredCapabilities = WireNames.capabilities
-        open.desiredCapabilities = WireNames.capabilities
+        if settings.role == .interEdge {
+            // skupper-router has no links of their own for streams towards a neighbour in a mesh, and loses a stream
+            // for which it is offered one; without the offer it sends streams on the links of their addresses.
+            open.offeredCapabilities.removeAll { $0 == WireNames.streamingLinks }
+            open.offeredCapabilities.append(WireNames.interEdge)
+        }
+        open.desiredCapabilities = open.offeredCapabilities
         var properties: [MapEntry] = []
         func add(_ key: String, _ value: AMQPValue) { properties.append(MapEntry(key: .symbol(key), value: value)) }
         add("product", .string("skupper-router"))
@@ -101,6 +109,11 @@ extension AMQPConnection {
             }
             sendOpen()
         }
+        // Not for clients: what comes in is taken for an edge router's.
+        guard settings.role != .interEdge || open.offeredCapabilities.contains(WireNames.interEdge) else {
+            throw EndpointError(
+                .connection, "amqp:not-allowed", "role inter-edge is for edge routers; \(open.containerID) is none")
+        }
         // Both of ours promise the same. Who promises it also wants it.
         if effectiveRole == .interRouter, let promised = property(WireNames.heartbeat)?.intValue,
             (1...AMQPConnection.controlHeartbeat).contains(promised)
@@ -111,7 +124,10 @@ extension AMQPConnection {
         if effectiveRole.carriesAnnotations, let version = property(WireNames.annotationsVersion)?.intValue {
             Log.write(.router, .debug, "Remote router annotations version: \(version) [C\(ref.id)]")
         }
-        peerTakesStreamingLinks = open.offeredCapabilities.contains(WireNames.streamingLinks)
+        // Routers of ours take them between edge routers too, where they do not offer them.
+        peerTakesStreamingLinks =
+            open.offeredCapabilities.contains(WireNames.streamingLinks)
+            || effectiveRole == .interEdge && property(WireNames.liveCost) != nil
         openedAt = worker.now
         closeReason = nil
         worker.connectionOpened(self, info: makeInfo(open))

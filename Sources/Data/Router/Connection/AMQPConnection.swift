@@ -76,7 +76,9 @@ final class AMQPConnection: EventTarget {
     var dataReceiverCount = 0
     var isControlReported = false
     var streamingSession: Session?
-    /// Edge router: carries the links to and from the interior.
+    /// The mesh that an edge router below us has announced.
+    var meshID: String?
+    /// Edge router: carries the links to and from the interior, or a neighbour in its mesh.
     var endpointSession: Session?
     /// The peer takes links of ours that carry one stream after another.
     var peerTakesStreamingLinks = false

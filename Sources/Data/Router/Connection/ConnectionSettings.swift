@@ -7,10 +7,14 @@ enum ConnectionRole: String, Sendable {
     case interRouter = "inter-router"
     case interRouterData = "inter-router-data"
     case edge
+    /// Between edge routers.
+    case interEdge = "inter-edge"
     case routeContainer = "route-container"
 
     /// Router annotations travel on these connections; towards clients they are stripped.
-    var carriesAnnotations: Bool { self == .interRouter || self == .interRouterData || self == .edge }
+    var carriesAnnotations: Bool { self == .interRouter || self == .interRouterData || joinsEdge }
+    /// At least one end is an edge router.
+    var joinsEdge: Bool { self == .edge || self == .interEdge }
 }
 
 /// Everything a loop needs to run one AMQP connection; decided when it is opened and never changed.
@@ -45,7 +49,7 @@ struct ConnectionSettings: Sendable {
     var keepsOutgoingAnnotations = false
     /// Shared by the control and data connections of one connector.
     var groupCorrelator: String?
-    /// Listener of role inter-router or edge: id of its telemetry record.
+    /// Listener for other routers: id of its telemetry record.
     var accessID: String?
     /// Highest channel the peer may use.
     var channelMax: UInt16 = 32767

@@ -122,7 +122,7 @@ final class IncomingDelivery: DeliveryEnd {
         switch link.kind {
         case .control, .data: returnsCreditOnSettlement = false
         case .streaming: returnsCreditOnSettlement = connection.effectiveRole != .interRouter
-        default: returnsCreditOnSettlement = connection.effectiveRole != .edge
+        default: returnsCreditOnSettlement = !connection.effectiveRole.joinsEdge
         }
     }
 

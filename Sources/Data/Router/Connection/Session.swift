@@ -75,17 +75,22 @@ final class Link {
         case tracking
         /// Between edge router and interior: tells the interior of which mesh the edge router is part.
         case meshDiscovery
+        /// Between edge routers: tells the neighbour what name the sender bids for their mesh.
+        case meshBid
+        /// Between edge routers: anonymous, for what is addressed to the neighbour itself.
+        case interEdge
         /// In an edge router, the anonymous sender to the interior.
         case uplink
         /// In an edge router, the receiver of what the interior has for it.
         case downlink
-        /// In an edge router, stands at the interior for the consumers (receiver) or producers (sender) of an address.
+        /// In an edge router, stands at the interior, or at a neighbour in the mesh, for the consumers (receiver) or
+        /// producers (sender) of an address.
         case proxy(String)
 
         /// The control thread sends messages on it or chooses it for deliveries.
         var isNumbered: Bool {
             switch self {
-            case .consumer, .tracking, .meshDiscovery, .uplink, .downlink, .proxy: true
+            case .consumer, .tracking, .meshDiscovery, .meshBid, .interEdge, .uplink, .downlink, .proxy: true
             case .control, .data, .streaming, .producer: false
             }
         }

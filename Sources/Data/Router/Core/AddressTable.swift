@@ -17,6 +17,13 @@ struct AddressRecord {
     var isAdvertised = false
 
     var localConsumerCount: Int { connectors.count + consumers.count }
+    /// The mesh of edge routers that all consumers known here are in; nil if not all are in one.
+    var soleMesh: String? {
+        guard connectors.isEmpty, !inProcess, let mesh = consumers.first?.meshID,
+            consumers.allSatisfy({ $0.meshID == mesh })
+        else { return nil }
+        return mesh
+    }
     /// Other routers may be told of it: a service address, or an edge router below us.
     var isPublic: Bool { key.first == "M" || key.first == "H" }
 }

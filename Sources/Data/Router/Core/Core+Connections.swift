@@ -62,6 +62,7 @@ extension Core {
         }
         if info.role == .interRouterData { tablesChanged() }
         if info.role == .edge { electUplink() }
+        if info.role == .interEdge { meshConnectionOpened(info) }
         if info.role == .routeContainer {
             perform(autoLinks.opened(info.ref, AutoLinks.Peer(container: info.container, entity: info.entity)))
         }
@@ -84,6 +85,7 @@ extension Core {
         edgePeers[ref] = nil
         autoLinks.closed(ref)
         if state?.info.role == .edge { electUplink() }
+        if let info = state?.info, info.role == .interEdge { meshConnectionClosed(info) }
         scheduleRedial(ref, entity: entity, reason: reason, wasOpen: wasOpen)
     }
 

@@ -32,24 +32,29 @@ extension Core {
     func edgeLinkGone(connection: ConnectionRef, link: UInt64, isProxy: Bool) {
         if edgePeers[connection]?.tracking == link { edgePeers[connection]?.tracking = nil }
         if uplink.connection == connection { uplinkLinkGone(link, isProxy: isProxy) }
+        if isMeshPeer(connection) { meshLinkGone(connection, link) }
     }
 
     /// An edge router tells of which mesh it is part.
     func meshAnnounced(_ context: MessageContext) {
         guard isEdgePeer(context.connection),
             let mesh = context.head.applicationProperties.first(where: { $0.key.stringValue == "meshid" })?.value
-                .stringValue, mesh.utf8.count == 15
+                .stringValue, mesh.utf8.count == MeshElection.idCount
         else {
             return Log.write(.core, .warning, "[C\(context.connection.id)] mesh announcement without an id dropped")
         }
         edgePeers[context.connection, default: EdgePeer()].meshID = mesh
         for (_, known) in linkKeys where known.connection == context.connection {
-            guard var record = addresses[known.key] else { continue }
-            for index in record.consumers.indices where record.consumers[index].connection == context.connection {
-                record.consumers[index].meshID = mesh
+            guard addresses[known.key] != nil else { continue }
+            changeAddress(known.key) { record in
+                for index in record.consumers.indices where record.consumers[index].connection == context.connection {
+                    record.consumers[index].meshID = mesh
+                }
             }
-            addresses[known.key] = record
         }
+        let ref = context.connection
+        let worker = workers[ref.worker]
+        worker.post { worker.connections[ref.id]?.meshID = mesh }
         tablesChanged()
     }
 
@@ -70,7 +75,8 @@ extension Core {
 
     /// A delivery from this edge router would find a consumer that is not behind its own mesh.
     private func canReach(_ entry: AddressEntry, from ref: ConnectionRef, _ peer: EdgePeer) -> Bool {
-        if !entry.remotes.isEmpty || !entry.connectors.isEmpty { return true }
+        if !entry.connectors.isEmpty { return true }
+        if entry.remotes.contains(where: { $0.meshID == nil || $0.meshID != peer.meshID }) { return true }
         return entry.consumers.contains { consumer in
             consumer.connection != ref && (consumer.meshID == nil || consumer.meshID != peer.meshID)
         }

@@ -287,7 +287,7 @@ extension Core {
             throw EntityFailure(
                 status: 400, text: "listener '\(entity.name)': failoverUrls: '\(error.item)' is no URL of a host")
         }
-        if settings.role == .interRouter || settings.role == .edge { 
+        if settings.role == .interRouter || settings.role.joinsEdge {
             settings.accessID = telemetry.identity(Core.accessRecord(entity.name), names: flowNames)
         }
         return settings

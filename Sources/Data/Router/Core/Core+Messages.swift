@@ -11,6 +11,7 @@ extension Core {
             receivedControl(context, bytes: bytes, scope: AddressScope(destination, selfID: routerID))
         case .tracking: trackingReceived(context, bytes: bytes)
         case .meshDiscovery: meshAnnounced(context)
+        case .meshBid: bidReceived(context)
         case .address where context.isRequest:
             agent.received(bytes, context: context, core: self)
         case .address:
@@ -178,7 +179,7 @@ extension Core {
             guard let record = addresses[scope.key] else { return sendUp(bare, address) }
             let remotes = current.addresses[scope.key]?.remotes ?? []
             if record.treatment == .multicastOnce || record.treatment == .multicastFlood {
-                return sendToAll(bare, record.consumers, remotes, address)
+                return sendToAll(bare, distinct(record.consumers), remotes, address)
             }
             if let consumer = record.consumers.first { return sendLocal(bare, consumer, address) }
             if let remote = remotes.first { return sendTowards(remote.route.id, bare, address) }
@@ -208,7 +209,7 @@ extension Core {
         let bytes: [UInt8]
         switch consumer.peer {
         case .client: bytes = bare
-        case .edge, .interior: bytes = annotations(to: address) + bare
+        case .edge, .interior, .meshPeer: bytes = annotations(to: address) + bare
         }
         worker.post { worker.sendMessage(bytes, on: consumer.connection.id, .number(consumer.link)) }
     }

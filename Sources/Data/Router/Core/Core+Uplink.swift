@@ -4,6 +4,9 @@ import AMQPCodec
 struct Uplink {
     /// The active connection; nil = none is up.
     var connection: ConnectionRef?
+    /// The sender that tells the name of our mesh, and how many names it has told.
+    var mesh: UInt64 = 0
+    var namesTold = 0
     /// The anonymous sender.
     var sender: UInt64 = 0
     /// Receivers that stand at the interior for our consumers, by hash key.
@@ -32,16 +35,21 @@ extension Core {
     func electUplink() {
         guard isEdge else { return }
         let candidates = connections.values.filter { $0.info.role == .edge && $0.info.isConnector }.map(\.info)
-        let best = candidates.max { one, other in
-            let ordinals = (one.tlsOrdinal, other.tlsOrdinal)
-            if ordinals.0 != ordinals.1 { return ordinals.0 < ordinals.1 }
-            if one.ref == uplink.connection || other.ref == uplink.connection { return other.ref == uplink.connection }
-            return one.openedMilliseconds > other.openedMilliseconds
-        }
+        let best = preferred(candidates, current: uplink.connection)
         guard best?.ref != uplink.connection else { return }
         leaveUplink()
         guard let best else { return Log.write(.core, .warning, "edge router: no connection to an interior router") }
         activate(best)
+    }
+
+    /// Among connections to the same end: the highest TLS ordinal, then the current one, then the first that opened.
+    func preferred(_ candidates: [ConnectionInfo], current: ConnectionRef?) -> ConnectionInfo? {
+        candidates.max { one, other in
+            let ordinals = (one.tlsOrdinal, other.tlsOrdinal)
+            if ordinals.0 != ordinals.1 { return ordinals.0 < ordinals.1 }
+            if one.ref == current || other.ref == current { return other.ref == current }
+            return one.openedMilliseconds > other.openedMilliseconds
+        }
     }
 
     private func activate(_ info: ConnectionInfo) {
@@ -49,11 +57,10 @@ extension Core {
         let ref = info.ref
         let numbers = UplinkNumbers(
             mesh: takeLinkNumber(), sender: takeLinkNumber(), downlink: takeLinkNumber(), tracking: takeLinkNumber())
-        uplink = Uplink(connection: ref, sender: numbers.sender)
+        uplink = Uplink(connection: ref, mesh: numbers.mesh, sender: numbers.sender)
         let worker = workers[ref.worker]
         worker.post { worker.connections[ref.id]?.attachUplink(numbers) }
-        let announcement = meshAnnouncement()
-        worker.post { worker.sendMessage(announcement, on: ref.id, .number(numbers.mesh)) }
+        announceMesh()
         changeAddress(AddressScope.uplinkKey) {
             $0.consumers = [
                 LocalConsumer(connection: ref, link: numbers.sender, load: LoadCounter(), peer: .interior)
@@ -71,17 +78,43 @@ extension Core {
             changeAddress(key) { $0.consumers.removeAll { $0.peer == .interior } }
         }
         let worker = workers[ref.worker]
-        worker.post { worker.connections[ref.id]?.detachUplink() }
+        worker.post { worker.connections[ref.id]?.detachEdgeLinks() }
     }
 
-    private func meshAnnouncement() -> [UInt8] {
+    /// Tells the interior of which mesh we are part.
+    func announceMesh() {
+        guard let ref = uplink.connection else { return }
+        let id = meshID
+        let announcement = serviceMessage { encoder in
+            encoder.map(1) { map in
+                map.symbol("meshid")
+                map.string(id)
+            }
+        }
+        let worker = workers[ref.worker]
+        let number = uplink.mesh
+        uplink.namesTold += 1
+        worker.post { worker.announceMesh(announcement, on: ref.id, number) }
+    }
+
+    /// The interior knows the name of our mesh.
+    ///
+    /// skupper-router's takes a second name for the connection but not for addresses that have one already, and would
+    /// go on to offer our neighbours in the mesh what it then does not send them. It looks again when receivers come
+    /// and go: the new ones before the old.
+    func meshTold(_ ref: ConnectionRef) {
+        guard uplink.connection == ref, uplink.namesTold > 1, connections[ref]?.takesLiveCost == false else { return }
+        let old = uplink.consumers
+        uplink.consumers = adjust([:], to: Set(old.keys), role: .receiver, ref)
+        _ = adjust(old, to: [], role: .receiver, ref)
+    }
+
+    /// A message of an edge router about itself: annotations and application properties.
+    func serviceMessage(_ properties: (inout AMQPEncoder) -> Void) -> [UInt8] {
         var encoder = AMQPEncoder()
         RouterAnnotations().encode(into: &encoder)
         encoder.described(0x74)
-        encoder.map(1) { map in
-            map.symbol("meshid")
-            map.string(meshID)
-        }
+        properties(&encoder)
         return encoder.bytes
     }
 
@@ -94,36 +127,41 @@ extension Core {
 
     /// After new tables: one receiver for each address with consumers here, one sender for each with producers.
     func adjustProxies() {
-        guard isEdge, let ref = uplink.connection else { return }
+        guard isEdge, uplink.connection != nil || !mesh.peers.isEmpty else { return }
         var consumed: Set<String> = []
         var produced = watchedKeys
         for (key, record) in addresses where record.key.first == "M" && (!record.inProcess || record.isAnnounced) {
             let hasConsumer =
-                !record.connectors.isEmpty || record.consumers.contains(where: { $0.peer != .interior })
+                !record.connectors.isEmpty || record.consumers.contains(where: { $0.isOwn })
             if record.isAnnounced || hasConsumer {
                 consumed.insert(key)
             }
             if !record.producers.isEmpty { produced.insert(key) }
         }
-        adjust(\.consumers, to: consumed, role: .receiver, ref)
-        adjust(\.producers, to: produced, role: .sender, ref)
+        adjustMeshReceivers(consumed)
+        guard let ref = uplink.connection else { return }
+        uplink.consumers = adjust(uplink.consumers, to: consumed, role: .receiver, ref)
+        for key in uplink.producers.keys where !produced.contains(key) { setReachable(key, false) }
+        uplink.producers = adjust(uplink.producers, to: produced, role: .sender, ref)
     }
 
-    private func adjust(
-        _ path: WritableKeyPath<Uplink, [String: UInt64]>, to wanted: Set<String>, role: Role, _ ref: ConnectionRef
-    ) {
+    /// Attaches what is wanted and is not there, detaches what is not wanted any more.
+    func adjust(
+        _ links: [String: UInt64], to wanted: Set<String>, role: Role, _ ref: ConnectionRef
+    ) -> [String: UInt64] {
+        var links = links
         let worker = workers[ref.worker]
-        for key in wanted where uplink[keyPath: path][key] == nil {
+        for key in wanted where links[key] == nil {
             let number = takeLinkNumber()
-            uplink[keyPath: path][key] = number
+            links[key] = number
             let address = String(key.dropFirst())
             worker.post { worker.connections[ref.id]?.attachProxy(address, role: role, number: number) }
         }
-        for (key, number) in uplink[keyPath: path] where !wanted.contains(key) {
-            uplink[keyPath: path][key] = nil
-            if role == .sender { setReachable(key, false) }
+        for (key, number) in links where !wanted.contains(key) {
+            links[key] = nil
             worker.post { worker.connections[ref.id]?.detachNumbered(number) }
         }
+        return links
     }
 
     /// The interior tells whether an address of our producers has a consumer elsewhere.

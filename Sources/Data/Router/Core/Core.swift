@@ -15,7 +15,7 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
     /// This router runs in edge mode.
     let isEdge: Bool
     /// Names the mesh of edge routers that this one is part of: 15 random characters.
-    let meshID: String
+    var meshID: String
     let startedSeconds: Int64
     private(set) var workers: [Worker] = []
     var routing: RoutingMachine
@@ -45,6 +45,8 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
     var treatments = TreatmentRules()
     /// Edge routers below us.
     var edgePeers: [ConnectionRef: EdgePeer] = [:]
+    /// In edge mode: the edge routers that we are connected to.
+    var mesh: EdgeMesh
     /// In edge mode: what is attached at the interior.
     var uplink = Uplink()
     var nextLink: UInt64 = 0
@@ -95,7 +97,8 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
         routerEntity = router
         routerID = router[string: "id"] ?? ""
         isEdge = router[string: "mode"] == "edge"
-        meshID = Core.randomText(15, using: &random)
+        meshID = Core.randomText(MeshElection.idCount, using: &random)
+        mesh = EdgeMesh(election: MeshElection(own: Core.newBid(id: meshID, using: &random)))
         flowNames = FlowNames(source: Telemetry.sourceName(random: Core.randomText(5, using: &random)))
         startedSeconds = instance
         let hello = Int64(router.integer("helloIntervalSeconds") ?? 1) * 1000
@@ -194,7 +197,8 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
         }
         let snapshot = Snapshot(
             version: version, routerID: routerID, radius: routing.radius, routes: routes, groups: neighbourGroups(),
-            addresses: entries, treatments: treatments)
+            addresses: entries, treatments: treatments,
+            meshID: isEdge ? meshID : nil)
         current = snapshot
         let attached = newConsumers
         newConsumers = []
@@ -218,11 +222,11 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
     ) -> AddressEntry? {
         guard var record = addresses[key] else { return nil }
         var consumers: [RemoteConsumer] = []
-        for (entry, _) in remotes {
+        for (entry, info) in remotes {
             guard let route = routes[entry.id] else { continue }
             let load = record.loads[route.slot] ?? LoadCounter()
             record.loads[route.slot] = load
-            consumers.append(RemoteConsumer(route: route, load: load))
+            consumers.append(RemoteConsumer(route: route, load: load, meshID: info.meshID))
         }
         if record.localConsumerCount == 0, !record.inProcess, remotes.isEmpty, record.producers.isEmpty {
             addresses[key] = nil
@@ -231,7 +235,7 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
         addresses[key] = record
         return AddressEntry(
             key: key, treatment: record.treatment, inProcess: record.inProcess, connectors: record.connectors,
-            consumers: record.consumers, remotes: consumers, priority: record.priority,
+            consumers: distinct(record.consumers), remotes: consumers, priority: record.priority,
             traffic: record.traffic)
     }
 
@@ -269,7 +273,8 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
                 perform(
                     routing.handle(
                         .localAddressAdded(
-                            key: key, treatment: record.treatment.rawValue, producers: record.producers.count),
+                            key: key, treatment: record.treatment.rawValue, producers: record.producers.count,
+                            meshID: record.soleMesh),
                         now: now))
             } else if record.isAdvertised {
                 record.isAdvertised = false
@@ -290,7 +295,7 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
 
     func consumerAttached(key: String, connection: ConnectionRef, link: UInt64, seesAnnotations: Bool) {
         linkKeys[link] = (key, connection)
-        let peer: ConsumerPeer = isEdgePeer(connection) ? .edge : .client
+        let peer: ConsumerPeer = isEdgePeer(connection) ? .edge : isMeshPeer(connection) ? .meshPeer : .client
         let mesh = edgePeers[connection]?.meshID
         let isContainer = connections[connection]?.info.role == .routeContainer
         newConsumers.append((connection, link))

@@ -11,6 +11,8 @@ struct MessageContext: Sendable {
         case routing
         /// It came on a link between edge router and interior.
         case tracking, meshDiscovery
+        /// It came on a link between edge routers.
+        case meshBid
     }
 
     var connection: ConnectionRef

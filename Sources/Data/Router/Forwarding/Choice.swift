@@ -10,14 +10,22 @@ enum Choice {
 /// How a delivery came to this router, as far as that bars consumers from it.
 struct Arrival {
     var connection: ConnectionRef
-    /// The connection is one between an edge router and an interior router.
+    /// The connection is one between an edge router and an interior router, or between edge routers.
     var viaEdge: Bool
     /// The mesh of edge routers where the message entered the network.
     var meshID: String?
 
     /// The delivery would go back to where it came from.
     func bars(_ consumer: LocalConsumer) -> Bool {
-        if viaEdge, consumer.peer == .interior || consumer.connection == connection { return true }
+        if viaEdge, consumer.peer == .interior || consumer.peer == .meshPeer || consumer.connection == connection {
+            return true
+        }
+        guard let mesh = consumer.meshID else { return false }
+        return mesh == meshID
+    }
+
+    /// All consumers there are in the mesh where the delivery comes from.
+    func bars(_ consumer: RemoteConsumer) -> Bool {
         guard let mesh = consumer.meshID else { return false }
         return mesh == meshID
     }
@@ -28,7 +36,7 @@ struct Arrival {
 /// balanced: the least (open streams + path cost) wins; a local consumer costs 0. For a remote one all that is open
 /// over its next hop counts, since that router chooses again, among its own consumers and those behind it.
 /// closest: any local consumer before any remote one, since those cost 1 at least, then the least path cost.
-/// Ties go round by `turn`.
+/// Ties go round by `turn`, except that a neighbour in a mesh of edge routers comes before the interior.
 enum ConsumerChoice {
     /// - Parameters:
     ///   - origin: the router where the delivery entered the network; nil = here.
@@ -43,10 +51,22 @@ enum ConsumerChoice {
         for step in 0..<total {
             let index = (step &+ turn) % total
             guard let value = value(entry, index, origin: origin, arrival: arrival) else { continue }
-            if best == nil || value < best!.value { best = (index, value) }
+            if best.map({ value < $0.value || value == $0.value && isNearer(index, than: $0.index, entry) }) ?? true {
+                best = (index, value)
+            }
         }
         guard let best else { return .nowhere }
         return choice(entry, best.index)
+    }
+
+    /// A neighbour in the mesh is nearer than what is behind the interior, which may be that neighbour again.
+    private static func isNearer(_ index: Int, than other: Int, _ entry: AddressEntry) -> Bool {
+        peer(entry, index) == .meshPeer && peer(entry, other) == .interior
+    }
+
+    private static func peer(_ entry: AddressEntry, _ index: Int) -> ConsumerPeer? {
+        let consumer = index - entry.connectors.count
+        return entry.consumers.indices.contains(consumer) ? entry.consumers[consumer].peer : nil
     }
 
     /// The candidate's weight; nil when it may not be chosen for this origin.
@@ -61,6 +81,7 @@ enum ConsumerChoice {
         }
         let remote = entry.remotes[consumer - entry.consumers.count]
         if let origin, !remote.route.validOrigins.contains(origin) { return nil }
+        if let arrival, arrival.bars(remote) { return nil }
         return isClosest ? remote.route.cost : remote.load.value &+ remote.route.cost
     }
 

@@ -45,6 +45,8 @@ enum ConsumerPeer: Sendable {
     case edge
     /// The interior router above us, which are an edge router.
     case interior
+    /// Another edge router in the mesh of which we, an edge router, are part.
+    case meshPeer
 }
 
 /// A consumer on one of our own AMQP connections.
@@ -61,6 +63,8 @@ struct LocalConsumer: Sendable {
     /// A route container.
     var isContainer = false
 
+    /// Known here first, so that this router tells others of it.
+    var isOwn: Bool { peer == .client || peer == .edge }
     /// Streams may go there.
     var isRouter: Bool { peer != .client }
     /// Messages go there with router annotations.
@@ -71,6 +75,8 @@ struct LocalConsumer: Sendable {
 struct RemoteConsumer: Sendable {
     var route: RemoteRoute
     var load: LoadCounter
+    /// The mesh of edge routers that all consumers there are in.
+    var meshID: String?
 }
 
 /// One address with everything a loop needs to choose a destination.
@@ -103,11 +109,15 @@ final class Snapshot: Sendable {
     let addresses: [String: AddressEntry]
     /// Treatments of addresses that are in no table.
     let treatments: TreatmentRules
+    /// In an edge router, the name of its mesh.
+    let meshID: String?
 
     init(
         version: UInt64, routerID: String, radius: Int, routes: [String: RemoteRoute], groups: [Int: NeighbourGroup],
-        addresses: [String: AddressEntry], treatments: TreatmentRules = TreatmentRules()
+        addresses: [String: AddressEntry], treatments: TreatmentRules = TreatmentRules(),
+        meshID: String? = nil
     ) {
+        self.meshID = meshID
         self.treatments = treatments
         self.version = version
         self.routerID = routerID

@@ -37,7 +37,7 @@ extension Worker {
         var target: String?
         switch link.kind {
         case .control: return toCore(incoming, link, head, key: nil)
-        case .tracking, .meshDiscovery: return toCore(incoming, link, head, key: nil)
+        case .tracking, .meshDiscovery, .meshBid: return toCore(incoming, link, head, key: nil)
         case .producer(let address?), .proxy(let address): target = address
         default: break
         }
@@ -57,7 +57,7 @@ extension Worker {
             incoming: incoming, link: link, head: head, target: target, isStream: isStream,
             origin: originRouter(head),
             arrival: Arrival(
-                connection: connection.ref, viaEdge: connection.effectiveRole == .edge,
+                connection: connection.ref, viaEdge: connection.effectiveRole.joinsEdge,
                 meshID: head.annotations?.meshID))
         let scope = scope(address)
         if !isStream, incoming.isLong, leadsToRouters(scope) {
@@ -182,6 +182,7 @@ extension Worker {
             case .control: .routing
             case .tracking: .tracking
             case .meshDiscovery: .meshDiscovery
+            case .meshBid: .meshBid
             default: .address
             }
         return MessageContext(
@@ -194,7 +195,8 @@ extension Worker {
         let incoming = passage.incoming
         let fan = FanOut(producer: incoming)
         var consumers = entry.consumers.filter { !passage.arrival.bars($0) }
-        if isEdge, passage.target == nil, !passage.arrival.viaEdge, !consumers.contains(where: { $0.isRouter }),
+        if isEdge, passage.target == nil, !passage.arrival.viaEdge,
+            !consumers.contains(where: { $0.peer == .interior }),
             let uplink = snapshot.addresses[AddressScope.uplinkKey]?.consumers.first
         {
             consumers.append(uplink)
@@ -211,6 +213,7 @@ extension Worker {
         }
         for remote in entry.remotes {
             if let origin = passage.origin, !remote.route.validOrigins.contains(origin) { continue }
+            if passage.arrival.bars(remote) { continue }
             guard trace.insert(remote.route.slot).inserted else { continue }
             counters.transit += 1
             entry.traffic.countTransit()
@@ -338,15 +341,15 @@ extension Worker {
         return encoder.bytes
     }
 
-    /// Annotations of a message that goes to an edge router, or from one to the interior.
+    /// Annotations of a message that goes to an edge router, or from one to its neighbours.
     private func edgeHead(_ consumer: LocalConsumer, _ passage: Passage) -> [UInt8] {
-        guard consumer.peer == .interior else { return routedHead(passage) }
+        guard consumer.peer == .interior || consumer.peer == .meshPeer else { return routedHead(passage) }
         var annotations = passage.head.annotations ?? RouterAnnotations()
         if let target = passage.target { annotations.toOverride = target }
         if passage.link.takesStreams { annotations.flags |= RouterAnnotations.streaming }
         annotations.ingress = nil
         annotations.trace = []
-        annotations.meshID = core.meshID
+        annotations.meshID = snapshot.meshID
         var encoder = AMQPEncoder()
         annotations.encode(into: &encoder)
         return encoder.bytes

@@ -163,6 +163,8 @@ extension Worker {
             core.post { [core] in core.producerAttached(key: key, connection: ref, link: number) }
         case .tracking:
             core.post { [core] in core.trackingAttached(connection: ref, link: number) }
+        case .meshBid:
+            core.post { [core] in core.bidderAttached(ref) }
         default: break
         }
     }
@@ -199,6 +201,8 @@ extension Worker {
         case .tracking, .uplink, .downlink, .proxy:
             let isProxy = if case .proxy = link.kind { true } else { false }
             core.post { [core] in core.edgeLinkGone(connection: ref, link: number, isProxy: isProxy) }
+        case .meshBid, .interEdge:
+            core.post { [core] in core.meshLinkGone(ref, number) }
         default: break
         }
     }
@@ -251,10 +255,43 @@ extension Worker {
         delivery.begin(on: link)
     }
 
+    /// Tells an interior router the name of our mesh; the control thread hears when it is known there.
+    func announceMesh(_ bytes: [UInt8], on connectionID: UInt64, _ number: UInt64) {
+        guard let connection = connections[connectionID], connection.phase == .frames,
+            let link = connection.consumerLink(number)
+        else { return }
+        let receipt = MeshReceipt(core: core, connection: connection.ref)
+        let delivery = OutgoingDelivery(
+            connection: connection, head: bytes, presettled: false, producer: receipt, load: nil)
+        receipt.delivery = delivery
+        delivery.finish(settled: false)
+        delivery.begin(on: link)
+    }
+
     func closeConnection(_ id: UInt64, reason: String, orderly: Bool) {
         guard let connection = connections[id] else { return }
         if orderly { connection.sendClose(nil) }
         connection.close(reason)
+    }
+}
+
+/// Stands for the sender of an announcement until it is answered.
+private final class MeshReceipt: DeliveryEnd {
+    private unowned let core: Core
+    private let connection: ConnectionRef
+    var delivery: OutgoingDelivery?
+
+    init(core: Core, connection: ConnectionRef) {
+        self.core = core
+        self.connection = connection
+    }
+
+    override func update(_ state: DeliveryState?, settled: Bool) {
+        guard let delivery, settled || state?.isTerminal == true else { return }
+        self.delivery = nil
+        if !settled { delivery.settledByProducer(state ?? .accepted) }
+        guard state == .accepted else { return }
+        core.post { [core, connection] in core.meshTold(connection) }
     }
 }
 

@@ -360,6 +360,10 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     /// New tables from the control thread.
     func adopt(_ snapshot: Snapshot) {
         guard snapshot.version > self.snapshot.version else { return }
+        if snapshot.meshID != self.snapshot.meshID {
+            clientHeads = [:]
+            cautiousHeads = [:]
+        }
         self.snapshot = snapshot
         for connection in connections.values { connection.reviewProducers() }
         if !pathless.isEmpty { openPathless() }

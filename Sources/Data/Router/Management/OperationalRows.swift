@@ -85,7 +85,7 @@ extension AMQPConnection {
             "adminStatus": .string("enabled"), "operStatus": .string("up"),
             "uptimeSeconds": .int(Int32(clamping: (now - openedAt) / 1000)),
             "lastDlvSeconds": lastDeliveryAt > 0 ? .int(Int32(clamping: (now - lastDeliveryAt) / 1000)) : .null,
-            "enableProtocolTrace": .bool(false),
+            "enableProtocolTrace": .bool(false), "meshId": meshID.map { .string($0) } ?? .null,
             "tlsOrdinal": .int(Int32(clamping: settings.tls?.profile.ordinal ?? 0)),
             "groupOrdinal": .int(Int32(clamping: groupOrdinal)),
             "groupCorrelationId": (settings.groupCorrelator ?? property(WireNames.correlator)?.stringValue).map {
@@ -132,6 +132,13 @@ extension Link {
         case .uplink:
             type = "endpoint"
             address = .string(AddressScope.uplinkKey)
+        case .interEdge:
+            type = "inter-edge"
+            // What one sends to its neighbour is for that one's own addresses.
+            if role == .sender { address = .string("H" + (connection.remoteOpen?.containerID ?? "")) }
+        case .meshBid:
+            type = "endpoint"
+            if role == .receiver { address = .string("M" + WireNames.meshBid) }
         case .tracking, .meshDiscovery:
             type = "endpoint"
             // The address is the interior's.

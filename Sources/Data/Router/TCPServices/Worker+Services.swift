@@ -153,7 +153,7 @@ extension Worker {
         if isAnnotated {
             RouterAnnotations(
                 flags: RouterAnnotations.streaming | RouterAnnotations.disableQ2, toOverride: nil,
-                ingress: isEdge ? nil : own, trace: isEdge ? [] : [own], meshID: isEdge ? core.meshID : nil
+                ingress: isEdge ? nil : own, trace: isEdge ? [] : [own], meshID: snapshot.meshID
             ).encode(into: &encoder)
         }
         encoder.described(0x73)

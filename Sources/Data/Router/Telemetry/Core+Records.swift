@@ -72,12 +72,13 @@ extension Core {
 
     /// Links by their connectors, accesses by their listeners.
     private func recordLinks(_ present: inout Set<String>) {
-        for (name, state) in amqpConnectors where state.settings.role == .interRouter || state.settings.role == .edge {
+        for (name, state) in amqpConnectors
+        where state.settings.role == .interRouter || state.settings.role.joinsEdge {
             record("link/\(name)", .link, &present) { core, record in core.describe(state, in: &record) }
         }
         for (name, state) in amqpListeners where state.http == nil {
             let role = state.entity[string: "role"] ?? "normal"
-            guard role == "inter-router" || role == "edge" else { continue }
+            guard role == "inter-router" || role == "edge" || role == "inter-edge" else { continue }
             record(Core.accessRecord(name), .routerAccess, &present) { core, record in
                 record.set(.name, name)
                 record.set(.role, role)
