@@ -38,6 +38,7 @@ let package = Package(
         system("CLibuv", pkgConfig: "libuv", apt: "libuv1-dev"),
         system("COpenSSL", pkgConfig: "openssl", apt: "libssl-dev"),
         system("CLibsasl", pkgConfig: "libsasl2", apt: "libsasl2-dev"),
+        system("CLibnghttp2", pkgConfig: "libnghttp2", apt: "libnghttp2-dev"),
         system("CLibevent", pkgConfig: "libevent", apt: "libevent-dev"),
         system("CLibyaml", pkgConfig: "yaml-0.1", apt: "libyaml-dev"),
         system("CLibcurl", pkgConfig: "libcurl", apt: "libcurl4-openssl-dev"),
@@ -52,7 +53,7 @@ let package = Package(
             "Router", in: "Data",
             [
                 "AMQPCodec", "AMQPEndpoints", "LinkStateRouting", "RouterConfig", "HTTPServer", "CLibuv",
-                "COpenSSL", "CLibsasl", "Threading",
+                "COpenSSL", "CLibsasl", "CLibnghttp2", "Threading",
             ]),
         // Contract: what control may say to data
         module("RouterConfig", in: "Contract", ["CJansson"]),

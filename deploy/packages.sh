@@ -6,8 +6,8 @@ set -euo pipefail
 
 # Development files of the C libraries that Package.swift names, and what the Swift linker needs on Debian 12.
 BUILD_PACKAGES=(
-    libuv1-dev libssl-dev libsasl2-dev libevent-dev libyaml-dev libcurl4-openssl-dev libjansson-dev pkg-config
-    libc6-dev libstdc++-12-dev binutils git
+    libuv1-dev libssl-dev libsasl2-dev libnghttp2-dev libevent-dev libyaml-dev libcurl4-openssl-dev libjansson-dev
+    pkg-config libc6-dev libstdc++-12-dev binutils git
 )
 # Programs that the quickstart itself runs.
 DEMO_PACKAGES=(python3 curl openssl)

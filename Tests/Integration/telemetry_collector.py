@@ -10,14 +10,14 @@ from harness import connect
 
 WINDOW = UInt((1 << 31) - 1)
 KINDS = {0: "SITE", 1: "ROUTER", 2: "LINK", 4: "LISTENER", 5: "CONNECTOR", 14: "LOG", 15: "ROUTER_ACCESS",
-         16: "FLOW", 17: "APP_FLOW"}
+         16: "FLOW", 17: "REQUEST"}
 NAMES = {2: "parent", 3: "start", 4: "end", 6: "peer", 7: "process", 9: "location", 10: "provider", 11: "platform",
          12: "namespace", 13: "mode", 14: "source_host", 15: "destination_host", 16: "protocol", 17: "source_port",
          18: "destination_port", 19: "address", 20: "image_name", 21: "image_version", 22: "host_name", 23: "octets",
-         24: "latency", 28: "result", 29: "reason", 30: "name", 31: "trace", 32: "version", 33: "cost",
-         40: "flow_count", 52: "link_count", 53: "status", 54: "role", 55: "up", 56: "down", 57: "down_count",
-         58: "octets_reverse", 60: "connector", 61: "process_latency", 62: "proxy_host", 63: "proxy_port",
-         64: "listener_error", 65: "connector_error", 66: "ordinal", 67: "http_proxy"}
+         24: "latency", 27: "method", 28: "result", 29: "reason", 30: "name", 31: "trace", 32: "version",
+         33: "cost", 40: "flow_count", 47: "stream", 52: "link_count", 53: "status", 54: "role", 55: "up", 56: "down",
+         57: "down_count", 58: "octets_reverse", 60: "connector", 61: "process_latency", 62: "proxy_host",
+         63: "proxy_port", 64: "listener_error", 65: "connector_error", 66: "ordinal", 67: "http_proxy"}
 
 
 class Collector:

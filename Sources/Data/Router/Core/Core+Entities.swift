@@ -168,6 +168,7 @@ extension Core {
             setCost(entity.integer("cost") ?? 1, entity: entity.name)
         case "tcpListener":
             tcpListeners[entity.name]?.entity = entity
+            tcpListeners[entity.name]?.target.observer = ObserverChoice(name: entity[string: "observer"])
         case "log":
             try applyLog(entity)
             replaceOther(entity)

@@ -62,7 +62,8 @@ extension Core {
         let target = TCPListenerTarget(
             name: entity.name, address: strategy == .none ? entity[string: "address"] ?? "" : nil, strategy: strategy,
             socketAddress: socketAddress, backlog: Int32(entity.integer("backlog") ?? 0),
-            tls: try serviceContext(entity, server: true), loops: workers.count)
+            tls: try serviceContext(entity, server: true), loops: workers.count,
+            observer: ObserverChoice(name: entity[string: "observer"]))
         tcpListeners[entity.name] = TCPListenerState(entity: entity, target: target)
         tablesChanged()
     }

@@ -107,6 +107,7 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     /// Streams with telemetry.
     var tracedStreams = 0
     var flowReports: [FlowReport] = []
+    var exchangeReports: [ExchangeReport] = []
     var nextFlowReport: Int64 = 0
     /// The same for other loops to see.
     let shownStreams = LoadCounter()

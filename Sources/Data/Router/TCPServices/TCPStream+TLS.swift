@@ -112,7 +112,7 @@ extension TCPStream {
             switch tls.read(into: worker.readBuffer, Worker.readCapacity) {
             case .bytes(let count):
                 window.send(count, now: worker.now)
-                if let flow, flow.firstRead == 0 { flow.firstRead = Clock.microseconds }
+                flow?.noteRead(worker.readBuffer, count)
                 worker.counters.octetsIn += count
                 out.deliver(worker.readBuffer, count, headroom: true)
                 worker.flushStreams()

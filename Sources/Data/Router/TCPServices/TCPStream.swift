@@ -223,7 +223,7 @@ final class TCPStream: DeliveryEnd {
         let count = read(descriptor, buffer, room)
         if count > 0 {
             window.send(count, now: worker.now)
-            if let flow, flow.firstRead == 0 { flow.firstRead = Clock.microseconds }
+            flow?.noteRead(buffer, count)
             worker.counters.octetsIn += count
             out.deliver(buffer, count, headroom: true)
             worker.flushStreams()
@@ -379,6 +379,7 @@ final class TCPStream: DeliveryEnd {
 
     override func deliver(_ bytes: UnsafeMutableRawPointer, _ count: Int, headroom: Bool) {
         if isClosed || isWriteShut || count == 0 { return }
+        if let flow { flow.noteDelivered(bytes, count) }
         if takesOctets, queue.isEmpty { return worker.addSpan(self, bytes, count) }
         guard queue.count + count <= TCPStream.queueMaximum else { return senderIgnoresWindow() }
         queue.append(bytes, count, pool: worker.pool)

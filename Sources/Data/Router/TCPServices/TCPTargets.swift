@@ -139,12 +139,20 @@ final class TCPListenerTarget: Sendable {
     let octets: ServiceOctets
     /// TLS towards clients; nil = clear text.
     let serviceTLS: ServiceTLS?
+    private let observerChoice: Atomic<UInt8>
+
+    /// What is looked for in the traffic of new connections.
+    var observer: ObserverChoice {
+        get { ObserverChoice(rawValue: observerChoice.load(ordering: .relaxed)) ?? .none }
+        set { observerChoice.store(newValue.rawValue, ordering: .relaxed) }
+    }
 
     /// - Parameter address: nil with a strategy; addresses are added then.
     init(
         name: String, address: String?, strategy: AddressStrategy, socketAddress: SocketAddress, backlog: Int32,
-        tls: TLSContext?, loops: Int
+        tls: TLSContext?, loops: Int, observer: ObserverChoice = .none
     ) {
+        observerChoice = Atomic(observer.rawValue)
         octets = ServiceOctets(loops: loops)
         serviceTLS = tls.map(ServiceTLS.init)
         self.name = name

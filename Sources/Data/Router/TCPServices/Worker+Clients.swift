@@ -75,7 +75,7 @@ extension Worker {
     /// What takes the client's octets; nil when the way is gone meanwhile.
     private func open(_ choice: Choice, for client: TCPStream, _ address: ListenerAddress) -> DeliveryEnd? {
         address.load.increment()
-        client.flow = startFlow()
+        client.flow = startFlow(client)
         client.listenerAddress = address
         switch choice {
         case .connector(let connector):

@@ -12,7 +12,7 @@ extension Core {
     private var source: String { flowNames.source }
     private var beaconAddress: String { "mc/sfe.all" }
     private var recordAddress: String { "mc/sfe.\(source):0" }
-    private var flowAddress: String { "mc/sfe.\(source):0.flows" }
+    var flowAddress: String { "mc/sfe.\(source):0.flows" }
     private var directAddress: String { "sfe.\(source):0" }
     private static func farAddress(_ source: String) -> String { "vfcr.\(source):0" }
 
@@ -46,6 +46,7 @@ extension Core {
                 telemetry.flows[id]?.record.forgetSent()
                 queueFlow(id)
             }
+            forgetToldExchanges()
             telemetry.nextTick = 0
         case "M" + Core.farAddress(source):
             receivedFarSide(bytes)
@@ -80,6 +81,7 @@ extension Core {
         flowNames.isObserved = isObserved
         settleFlows(now: now)
         if isObserved { sendFlows() } else { forgetQueue() }
+        if isObserved { sendExchanges() } else { forgetExchanges() }
         sendFarSides()
     }
 
@@ -99,7 +101,7 @@ extension Core {
             to: beaconAddress)
     }
 
-    private func sendRecords(_ records: [AMQPValue], to address: String) {
+    func sendRecords(_ records: [AMQPValue], to address: String) {
         send(telemetry.message(to: address, subject: "RECORD", body: .list(records)), to: address)
     }
 

@@ -8,10 +8,16 @@ import Synchronization
 final class FlowNames: Sendable {
     /// Flows on record at a time; further ones are not recorded.
     static let liveMaximum = 5000
+    /// Requests on record at a time; further ones are not recorded.
+    static let exchangeMaximum = 5000
+    /// Connections of HTTP/2 observed at a time; each has header tables.
+    static let tablesMaximum = 1000
     /// Five characters that name this router's records in the network.
     let source: String
     private let next = Atomic<Int>(1)
     private let live = Atomic<Int>(0)
+    private let liveExchanges = Atomic<Int>(0)
+    private let tables = Atomic<Int>(0)
     private let observed = Atomic<Bool>(false)
 
     init(source: String) { self.source = source }
@@ -33,6 +39,25 @@ final class FlowNames: Sendable {
 
     /// A flow is off the record.
     func release() { live.wrappingSubtract(1, ordering: .relaxed) }
+
+    /// A name for a new request; nil when it is not recorded.
+    func takeForExchange() -> String? {
+        guard isObserved, liveExchanges.load(ordering: .relaxed) < FlowNames.exchangeMaximum else { return nil }
+        liveExchanges.wrappingAdd(1, ordering: .relaxed)
+        return take()
+    }
+
+    /// A request is off the record.
+    func releaseExchange() { liveExchanges.wrappingSubtract(1, ordering: .relaxed) }
+
+    /// One more connection of HTTP/2 may be observed.
+    func takeTables() -> Bool {
+        guard tables.load(ordering: .relaxed) < FlowNames.tablesMaximum else { return false }
+        tables.wrappingAdd(1, ordering: .relaxed)
+        return true
+    }
+
+    func giveBackTables() { tables.wrappingSubtract(1, ordering: .relaxed) }
 }
 
 /// Telemetry of one TCP stream, on its loop. Streams without one are not recorded.
@@ -47,12 +72,33 @@ final class FlowTrace {
     var firstRead: Int64 = 0
     var firstWritten: Int64 = 0
     var failure: String?
+    /// Looks for requests; nil where none are looked for, or none can be understood any more.
+    private(set) var observer: StreamObserver?
     /// What was reported last.
     var reported: FlowReport?
 
     init(id: String, route: String = "") {
         self.id = id
         self.route = route
+    }
+
+    func observe(_ choice: ObserverChoice, log: @autoclosure () -> ExchangeLog) {
+        if choice != .none { observer = StreamObserver(choice, log: log()) }
+    }
+
+    /// Clear octets came from the socket.
+    func noteRead(_ bytes: UnsafeRawPointer, _ count: Int) {
+        if firstRead == 0 { firstRead = Clock.microseconds }
+        observe(fromClient: true, bytes, count)
+    }
+
+    /// Clear octets are on their way to the socket.
+    func noteDelivered(_ bytes: UnsafeRawPointer, _ count: Int) { observe(fromClient: false, bytes, count) }
+
+    private func observe(fromClient: Bool, _ bytes: UnsafeRawPointer, _ count: Int) {
+        guard let observer else { return }
+        observer.observe(fromClient: fromClient, OctetCursor(bytes, count))
+        if observer.hasEnded { self.observer = nil }
     }
 
     func noteEnd(_ address: SocketAddress?) {

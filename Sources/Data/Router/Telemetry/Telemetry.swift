@@ -16,6 +16,12 @@ struct Telemetry {
         var endTime: Int64 = 0
     }
 
+    /// A request on record.
+    struct RecordedExchange {
+        var record: TelemetryRecord
+        var isQueued = false
+    }
+
     /// Milliseconds that an ended flow waits for the connector's side.
     static let holdEnded: Int64 = 5000
     static let tick: Int64 = 1000
@@ -33,6 +39,9 @@ struct Telemetry {
     var flows: [String: Flow] = [:]
     /// Ids of flows with something to tell, in the order in which it came up.
     var changedFlows = Fifo<String>()
+    /// Requests, and those with something to tell, as with flows.
+    var exchanges: [String: RecordedExchange] = [:]
+    var changedExchanges = Fifo<String>()
     /// Our connectors' side of other routers' flows, by their source.
     var far: [String: [TelemetryRecord]] = [:]
     var farCount = 0

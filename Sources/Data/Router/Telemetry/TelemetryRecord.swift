@@ -10,6 +10,8 @@ enum TelemetryKind: UInt32, Sendable {
     case routerAccess = 15
     /// A TCP connection, from the listener's side.
     case flow = 16
+    /// A request and its response on such a connection.
+    case exchange = 17
 }
 
 /// Attributes of records (section 8.4). Times are microseconds since 1970, latencies microseconds.
@@ -35,6 +37,7 @@ enum TelemetryAttribute: UInt32, Sendable {
     case hostName = 22
     case octets = 23
     case latency = 24
+    case method = 27
     case result = 28
     case reason = 29
     case name = 30
@@ -42,6 +45,7 @@ enum TelemetryAttribute: UInt32, Sendable {
     case buildVersion = 32
     case linkCost = 33
     case flowCount = 40
+    case streamID = 47
     case linkCount = 52
     case operStatus = 53
     case role = 54

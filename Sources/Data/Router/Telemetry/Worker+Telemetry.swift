@@ -5,7 +5,30 @@ extension Worker {
     private static let batch = 1000
 
     /// The trace of a new client's stream; nil when it is not recorded.
-    func startFlow() -> FlowTrace? { core.flowNames.takeForFlow().map { FlowTrace(id: $0) } }
+    func startFlow(_ client: TCPStream) -> FlowTrace? {
+        guard let id = core.flowNames.takeForFlow() else { return nil }
+        let flow = FlowTrace(id: id)
+        if case .listener(let target) = client.side {
+            flow.observe(
+                target.observer,
+                log: ExchangeLog(flow: id, names: core.flowNames, clock: { Clock.microseconds }) {
+                    [unowned(unsafe) self] report in exchangeChanged(report)
+                })
+        }
+        return flow
+    }
+
+    private func exchangeChanged(_ report: ExchangeReport) {
+        exchangeReports.append(report)
+        if exchangeReports.count >= Worker.batch { handOverExchanges() }
+    }
+
+    private func handOverExchanges() {
+        guard !exchangeReports.isEmpty else { return }
+        let list = exchangeReports
+        exchangeReports = []
+        core.post { [core] in core.exchangesReported(list) }
+    }
 
     /// Every tick: what changed since the last report.
     func reportFlows(now: Int64) {
@@ -13,10 +36,15 @@ extension Worker {
             nextFlowReport = now + Worker.reportEvery
             if core.flowNames.isObserved { reportLinks() }
             if tracedStreams > 0 {
-                eachStream { stream in if let flow = stream.flow { report(stream, flow, ended: false) } }
+                eachStream { stream in
+                    guard let flow = stream.flow else { return }
+                    report(stream, flow, ended: false)
+                    flow.observer?.tellChanges()
+                }
             }
         }
         handOverReports()
+        handOverExchanges()
     }
 
     private func reportLinks() {
@@ -34,6 +62,7 @@ extension Worker {
     }
 
     func report(_ stream: TCPStream, _ flow: FlowTrace, ended: Bool) {
+        if ended { flow.observer?.end() }
         let isListener: Bool
         let service: String
         switch stream.side {
