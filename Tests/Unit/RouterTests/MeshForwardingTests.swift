@@ -79,6 +79,20 @@ struct MeshForwardingTests {
         #expect(chosen.peer == .interior)
     }
 
+    @Test func interiorThatIsUnsureComesAfterEveryNeighbour() {
+        var interior = consumer(.interior)
+        interior.isUnsureOfMeshes = true
+        let neighbour = consumer(.meshPeer)
+        neighbour.load.increment()
+        guard case .consumer(let chosen) = ConsumerChoice.pick(entry([interior, neighbour]), origin: nil, turn: 0),
+            case .consumer(let alone) = ConsumerChoice.pick(entry([interior]), origin: nil, turn: 0)
+        else {
+            Issue.record("nothing was chosen")
+            return
+        }
+        #expect(chosen.peer == .meshPeer && alone.peer == .interior)
+    }
+
     @Test func soleMeshOfAnAddress() {
         var record = AddressRecord(key: "Mx", treatment: .balanced)
         #expect(record.soleMesh == nil)

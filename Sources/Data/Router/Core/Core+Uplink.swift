@@ -178,10 +178,13 @@ extension Core {
             guard addresses[key]?.consumers.contains(where: { $0.peer == .interior }) == true else { return }
             return changeAddress(key) { $0.consumers.removeAll { $0.peer == .interior } }
         }
+        // skupper-router's interior takes a mesh's addresses that it has from another interior for anybody's.
+        let isOurs = connections[ref]?.takesLiveCost ?? true
         changeAddress(key) { record in
             guard !record.consumers.contains(where: { $0.peer == .interior }) else { return }
             record.consumers.append(
-                LocalConsumer(connection: ref, link: number, load: LoadCounter(), peer: .interior))
+                LocalConsumer(
+                    connection: ref, link: number, load: LoadCounter(), peer: .interior, isUnsureOfMeshes: !isOurs))
         }
     }
 

@@ -77,6 +77,7 @@ enum ConsumerChoice {
         if consumer < entry.consumers.count {
             let local = entry.consumers[consumer]
             if let arrival, arrival.bars(local) { return nil }
+            if local.isUnsureOfMeshes, entry.consumers.contains(where: { $0.peer == .meshPeer }) { return nil }
             return isClosest ? 0 : local.load.value
         }
         let remote = entry.remotes[consumer - entry.consumers.count]

@@ -58,6 +58,9 @@ struct LocalConsumer: Sendable {
     /// The mesh of edge routers that it leads to.
     var meshID: String?
 
+    /// Of an interior router: it does not always know which addresses are in our mesh only, and may offer them to us.
+    var isUnsureOfMeshes = false
+
     /// A client that wants to see the router annotations.
     var seesAnnotations = false
     /// A route container.
