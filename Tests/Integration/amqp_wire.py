@@ -175,9 +175,9 @@ def sasl_init(mechanism="EXTERNAL", response=b""):
     return frame(performative(SASL_INIT, Symbol(mechanism), response), kind=1)
 
 
-def open_frame(container="test-peer", max_frame_size=16384, idle_milliseconds=None):
+def open_frame(container="test-peer", max_frame_size=16384, idle_milliseconds=None, hostname=None):
     idle = None if idle_milliseconds is None else UInt(idle_milliseconds)
-    return frame(performative(OPEN, container, None, UInt(max_frame_size), UShort(100), idle))
+    return frame(performative(OPEN, container, hostname, UInt(max_frame_size), UShort(100), idle))
 
 
 class PeerClosed(Exception):

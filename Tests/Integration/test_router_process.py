@@ -195,11 +195,13 @@ class Serving(RouterCase):
         router = self.router("alone", mode="edge")
         router.add("listener", name="inter-network", host="127.0.0.1", port=free_port(), role="inter-network")
         router.add("connector", name="out", host="127.0.0.1", port=free_port(), role="inter-network")
-        router.add("policy", enableVhostPolicy=True)
+        # Rules that nothing puts into force, and rules at a place where none are looked for.
         router.add("vhost", hostname="$default", allowUnknownUser=False)
+        router.add("vhostUserGroupSettings", users="*", remoteHosts="*")
         router.start()
         log = router.process.log()
-        for words in ("enableVhostPolicy has no effect", "vhost 'vhost/$default' has no effect",
+        for words in ("vhost '$default' has no effect as long as",
+                      "vhostUserGroupSettings 'vhostUserGroupSettings/0' has no effect",
                       "connector 'out': role inter-network has no effect",
                       "listener 'inter-network': role inter-network has no effect"):
             self.assertIn(words, log)

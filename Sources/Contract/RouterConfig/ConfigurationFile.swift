@@ -48,7 +48,7 @@ extension RouterConfiguration {
         return self
     }
 
-    private static func readText(_ path: String) throws(ConfigError) -> String {
+    static func readText(_ path: String) throws(ConfigError) -> String {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw .unreadable(path: path, reason: String(cString: strerror(errno))) }
         defer { close(descriptor) }
@@ -69,5 +69,57 @@ extension RouterConfiguration {
                 .at(ConfigLocation(file: path, line: nil))
         }
         return text
+    }
+
+    // MARK: Policy folder
+
+    /// Files that a policy folder may have.
+    package static let policyFileLimit = 10_000
+
+    /// The vhosts of the files in the policy's folder, in the order of the files' names; empty if it names none.
+    ///
+    /// No variables are replaced in them: `${user}` has a meaning there. Files that do not end in `.json`, and entities
+    /// of other types, are passed over. Throws `ConfigError`, whose text begins with the file, if one cannot be read or
+    /// a vhost is there twice.
+    package func policyVhosts() throws(ConfigError) -> [Entity] {
+        guard let folder = singleton("policy")[string: "policyDir"], !folder.isEmpty else { return [] }
+        var known = Set(entities(ofType: "vhost").map(\.name))
+        var vhosts: [Entity] = []
+        for name in try RouterConfiguration.policyFiles(in: folder) {
+            let path = folder.hasSuffix("/") ? folder + name : "\(folder)/\(name)"
+            let text = try RouterConfiguration.readText(path)
+            let items = try JSONForm.read(text, file: path)
+            for item in items where Schema.type(named: item.type)?.shortName == "vhost" {
+                do throws(ConfigError) {
+                    let vhost = try Schema.validate(type: item.type, attributes: item.attributes, for: .file)
+                    guard known.insert(vhost.name).inserted else {
+                        throw ConfigError.duplicate(type: vhost.type, name: vhost.name)
+                    }
+                    vhosts.append(vhost)
+                } catch {
+                    throw item.location.map { error.at($0) } ?? error
+                }
+            }
+        }
+        return vhosts
+    }
+
+    private static func policyFiles(in folder: String) throws(ConfigError) -> [String] {
+        guard let directory = opendir(folder) else {
+            throw .unreadable(path: folder, reason: String(cString: strerror(errno)))
+        }
+        defer { closedir(directory) }
+        var names: [String] = []
+        while let entry = readdir(directory) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+                pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            guard name.hasSuffix(".json") else { continue }
+            names.append(name)
+            guard names.count <= policyFileLimit else {
+                throw .unreadable(path: folder, reason: "it has more than \(policyFileLimit) files")
+            }
+        }
+        return names.sorted()
     }
 }

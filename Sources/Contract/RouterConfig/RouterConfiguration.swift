@@ -46,6 +46,7 @@ package struct RouterConfiguration: Hashable, Sendable {
     }
 
     private init(_ located: [(entity: Entity, location: ConfigLocation?)], warnings: [String]) throws(ConfigError) {
+        let (located, repeated) = RouterConfiguration.withoutRepetitions(located)
         let routers = located.filter { $0.entity.type == "router" }
         guard let router = routers.first?.entity, routers.count == 1 else {
             throw routers.dropFirst().first?.location.map { ConfigError.routerCount(routers.count).at($0) }
@@ -70,11 +71,26 @@ package struct RouterConfiguration: Hashable, Sendable {
             }
         }
         self.router = router
-        self.warnings = warnings
+        self.warnings = warnings + repeated
         entities = located.map(\.entity).enumerated().sorted { left, right in
             let ranks = (RouterConfiguration.rank(left.element.type), RouterConfiguration.rank(right.element.type))
             return ranks.0 == ranks.1 ? left.offset < right.offset : ranks.0 < ranks.1
         }.map(\.element)
+    }
+
+    /// An address rule that says a second time what one says already is passed over, as skrouterd does it.
+    private static func withoutRepetitions(
+        _ located: [(entity: Entity, location: ConfigLocation?)]
+    ) -> (kept: [(entity: Entity, location: ConfigLocation?)], warnings: [String]) {
+        var rules: Set<Entity> = []
+        var warnings: [String] = []
+        let kept = located.filter { item in
+            guard item.entity.type == "router.config.address", !rules.insert(item.entity).inserted else { return true }
+            let place = item.location.map { "\($0): " } ?? ""
+            warnings.append("\(place)\(item.entity.identity) is there twice; the second is passed over")
+            return false
+        }
+        return (kept, warnings)
     }
 
     /// The entities of one type, given by its short name.
@@ -89,7 +105,9 @@ package struct RouterConfiguration: Hashable, Sendable {
 
     /// All entities in processing order, with those that every router has and the file leaves out: one log entity for
     /// each module, and the singletons.
-    package var completed: [Entity] {
+    ///
+    /// - Parameter further: entities from elsewhere, which are put where their type belongs.
+    package func completed(adding further: [Entity] = []) -> [Entity] {
         let modules = Set(entities(ofType: "log").compactMap { $0[string: "module"] })
         let logs = Schema.logModules.filter { !modules.contains($0) }.map {
             Entity(type: "log", attributes: ["module": .string($0)])
@@ -98,7 +116,11 @@ package struct RouterConfiguration: Hashable, Sendable {
             Entity(type: $0, attributes: [:])
         }
         let first = entities.prefix { $0.type == "log" }
-        return first + logs + entities.dropFirst(first.count) + missing
+        let rest = (entities.dropFirst(first.count) + missing + further).enumerated().sorted { left, right in
+            let ranks = (RouterConfiguration.rank(left.element.type), RouterConfiguration.rank(right.element.type))
+            return ranks.0 == ranks.1 ? left.offset < right.offset : ranks.0 < ranks.1
+        }
+        return first + logs + rest.map(\.element)
     }
 
     /// This configuration with the router's id set to `id`, for a file that leaves it out.

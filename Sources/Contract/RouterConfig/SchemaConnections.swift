@@ -77,7 +77,9 @@ extension Schema {
         .string(
             "messageLoggingComponents", default: "none", flags: [.ignored],
             "Parts of messages to log; not used by this router."),
-        .string("policyVhost", "Name of the vhost whose rules apply."),
+        .string(
+            "policyVhost",
+            "Vhost whose rules apply, whatever peers name; of a connector, that vhost's group $connector."),
         .map("openProperties", "Extra properties of Open (roles normal and route-container)."),
     ]
 

@@ -90,34 +90,47 @@ extension Schema {
     private static let connectionLimit: Int64 = 65_535
     private static let linkLimit: Int64 = 2_147_483_647
 
-    /// Policy entities, as existing files have them.
+    /// Who may connect, and what for.
     static let policyTypes: [EntityType] = [
         EntityType(
-            "policy", "Limits for clients of the whole router.", operations: reportOnly, isSingleton: true,
+            "policy", "How many peers may connect, and whether vhosts say what they may do.", operations: reportOnly,
+            isSingleton: true,
             attributes: [
                 .integer(
-                    "maxConnections", default: connectionLimit, in: 0...Int64.max, "Client connections at a time."),
-                .integer("maxMessageSize", default: 0, in: 0...Int64.max, "Octets of a message; 0 for no limit."),
-                .boolean("enableVhostPolicy", default: false, "Whether vhost entities apply."),
-                .boolean("enableVhostNamePatterns", default: false, "Whether vhost names are patterns."),
-                .path("policyDir", default: "", "Folder of vhost files."),
-                .string("defaultVhost", default: "$default", "Vhost of clients whose host name matches none."),
-                .integer("connectionsProcessed", flags: [.readOnly], "Client connections seen."),
-                .integer("connectionsDenied", flags: [.readOnly], "Client connections refused."),
-                .integer("connectionsCurrent", flags: [.readOnly], "Client connections now."),
+                    "maxConnections", default: connectionLimit, in: 0...Int64.max,
+                    "Connections of all AMQP listeners at a time; further ones are closed at once."),
+                .integer(
+                    "maxMessageSize", default: 0, in: 0...Int64.max,
+                    "Octets of a message where vhosts apply and say nothing else; 0 for no limit."),
+                .boolean(
+                    "enableVhostPolicy", default: false,
+                    "Whether vhosts apply to all listeners but those of role inter-router."),
+                .boolean(
+                    "enableVhostNamePatterns", default: false,
+                    "Whether names and aliases of vhosts are patterns: * is one part, # any number of parts."),
+                .path("policyDir", default: "", "Folder whose .json files have further vhosts."),
+                .string(
+                    "defaultVhost", default: "$default",
+                    "Vhost of clients whose host name has none; empty to refuse them."),
+                .integer("connectionsProcessed", flags: [.readOnly], "Connections seen."),
+                .integer("connectionsDenied", flags: [.readOnly], "Connections beyond maxConnections."),
+                .integer("connectionsCurrent", flags: [.readOnly], "Connections now."),
                 .integer("linksDenied", flags: [.readOnly], "Links refused."),
                 .integer("maxMessageSizeDenied", flags: [.readOnly], "Messages refused for their size."),
                 .integer("totalDenials", flags: [.readOnly], "Refusals of every kind."),
             ]),
         EntityType(
-            "vhost", "Rules for clients that name one host in Open.", operations: everything,
+            "vhost", "Rules for clients that name one host in Open, or whose listener names it.",
+            operations: everything,
             attributes: [
                 .string("hostname", flags: [.required], "Host name in Open that the rules are for."),
                 .string("aliases", flags: [.updatable], "Further host names."),
                 .integer(
                     "maxConnections", default: connectionLimit, in: 0...Int64.max, flags: [.updatable],
                     "Connections at a time."),
-                .integer("maxMessageSize", flags: [.readOnly], "Octets of a message."),
+                .integer(
+                    "maxMessageSize", in: 0...Int64.max, flags: [.updatable],
+                    "Octets of a message, 0 for no limit; the policy's limit if not given."),
                 .integer(
                     "maxConnectionsPerUser", default: connectionLimit, in: 0...Int64.max, flags: [.updatable],
                     "Connections of one user."),
@@ -125,30 +138,40 @@ extension Schema {
                     "maxConnectionsPerHost", default: connectionLimit, in: 0...Int64.max, flags: [.updatable],
                     "Connections from one host."),
                 .boolean(
-                    "allowUnknownUser", default: false, flags: [.updatable], "Whether users in no group are let in."),
+                    "allowUnknownUser", default: false, flags: [.updatable],
+                    "Whether users in no group are let in, with the rules of group $default."),
                 .map("groups", flags: [.updatable], "User groups by name, each a vhostUserGroupSettings map."),
             ]),
         EntityType(
-            "vhostUserGroupSettings", "Rules for one group of users of a vhost.", operations: reportOnly,
+            "vhostUserGroupSettings",
+            "Rules for one group of users, as the groups of a vhost have them; by itself it has no effect.",
+            operations: reportOnly,
             attributes: [
-                .string("users", flags: [.required], "Users of the group."),
-                .string("remoteHosts", flags: [.required], "Hosts the users may come from."),
+                .string(
+                    "users", flags: [.required], "Users of the group, separated by commas; * for those in no other."),
+                .string(
+                    "remoteHosts", flags: [.required],
+                    "Hosts the users may come from: names, numbers, ranges such as 10.0.0.0-10.0.0.255, or *."),
                 .integer("maxConnectionsPerUser", flags: [.readOnly], "Connections of one user."),
                 .integer("maxConnectionsPerHost", flags: [.readOnly], "Connections from one host."),
                 .integer("maxMessageSize", flags: [.readOnly], "Octets of a message."),
                 .integer("maxFrameSize", in: frameSizes, "Octets of a frame."),
                 .integer("maxSessionWindow", in: 0...Int64.max, "Octets of a session's window."),
                 .integer("maxSessions", in: 1...32_768, "Sessions of a connection."),
-                .integer("maxSenders", default: linkLimit, in: 0...linkLimit, "Sending links of a connection."),
-                .integer("maxReceivers", default: linkLimit, in: 0...linkLimit, "Receiving links of a connection."),
+                .integer("maxSenders", default: linkLimit, in: 0...linkLimit, "Links on which a client sends."),
+                .integer("maxReceivers", default: linkLimit, in: 0...linkLimit, "Links on which a client receives."),
                 .boolean("allowDynamicSource", default: false, "Whether temporary addresses may be asked for."),
                 .boolean("allowAnonymousSender", default: false, "Whether links without target may be made."),
                 .boolean("allowUserIdProxy", default: false, "Whether messages may carry another user's name."),
                 .boolean("allowAdminStatusUpdate", default: true, "Whether connections may be closed by management."),
-                .string("sources", "Addresses that may be received from."),
-                .string("targets", "Addresses that may be sent to."),
-                .string("sourcePattern", "Patterns of addresses that may be received from."),
-                .string("targetPattern", "Patterns of addresses that may be sent to."),
+                .string(
+                    "sources",
+                    "Addresses to receive from, separated by commas; * at the end for any, ${user} for the user."),
+                .string("targets", "Addresses to send to, written as sources are."),
+                .string(
+                    "sourcePattern",
+                    "Instead of sources: patterns (* one part, # any number), ${user} at the beginning or end."),
+                .string("targetPattern", "Instead of targets: patterns, as in sourcePattern."),
             ]),
     ]
 }

@@ -76,6 +76,16 @@ package struct FieldReader {
         }
     }
 
+    /// Binary data, or a text's octets, copied; some senders write the one where the other belongs.
+    package mutating func octets(_ name: StaticString) throws(DecodeError) -> [UInt8]? {
+        if try !next() { return nil }
+        switch try reader.u8() {
+        case 0xA0, 0xA1, 0xA3: return Array(try reader.bytes(Int(try reader.u8())))
+        case 0xB0, 0xB1, 0xB3: return Array(try reader.bytes(Int(try reader.u32())))
+        default: throw .badType("\(name)")
+        }
+    }
+
     /// A ubyte.
     package mutating func ubyte(_ name: StaticString) throws(DecodeError) -> UInt8? {
         try narrow(try unsigned(name), name)

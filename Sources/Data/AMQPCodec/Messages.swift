@@ -91,6 +91,8 @@ package struct RouterAnnotations: Equatable, Sendable {
 package struct MessageProperties: Equatable, Sendable {
     /// ulong, uuid, binary or string; null if absent.
     package var messageID: AMQPValue = .null
+    /// The user that the message says it is from.
+    package var userID: [UInt8]?
     /// The address.
     package var to: String?
     /// What the message is about.
@@ -109,7 +111,7 @@ package struct MessageProperties: Equatable, Sendable {
         var fields = try FieldReader(&reader)
         var properties = MessageProperties()
         properties.messageID = try fields.value("message-id") ?? .null
-        try fields.skip()
+        properties.userID = try fields.octets("user-id")
         properties.to = try fields.text("to")
         properties.subject = try fields.text("subject")
         properties.replyTo = try fields.text("reply-to")

@@ -53,7 +53,13 @@ package final class RouterProcess {
 
     /// Applies the configuration; returns the text of the first failure, after which the router should stop.
     package func apply() -> String? {
-        let entities = configuration.completed
+        let vhosts: [Entity]
+        do {
+            vhosts = try configuration.policyVhosts()
+        } catch {
+            return "\(error)"
+        }
+        let entities = configuration.completed(adding: vhosts)
         let result = Waiting<String?>()
         let core = core
         let warnings = configuration.warnings

@@ -146,6 +146,7 @@ import Testing
             #expect(head.annotations == nil && head.bareOffset == 0 && head.priority == 9)
             var properties = MessageProperties()
             properties.messageID = .ulong(3)
+            properties.userID = [1]
             properties.to = "to"
             properties.subject = "subject"
             properties.replyTo = "reply"

@@ -126,7 +126,8 @@ extension Session {
         let attach = Attach(
             name: link.name, handle: link.localHandle, role: link.role, sndSettleMode: link.senderSettleMode,
             rcvSettleMode: link.receiverSettleMode, source: source, target: target,
-             initialDeliveryCount: link.role == .sender ? 0 : nil, maxMessageSize: 0, properties: [])
+             initialDeliveryCount: link.role == .sender ? 0 : nil,
+            maxMessageSize: link.role == .receiver ? connection.messageMaximum : 0, properties: [])
         connection.send(encodeFrame(channel: localChannel) { attach.encode(into: &$0) })
         try? link.machine.apply(.attachSent)
     }
@@ -176,10 +177,14 @@ extension Session {
     /// A link that the peer begins: classify, answer, grant credit.
     private func attachedByPeer(_ attach: Attach, ourRole: Role) throws {
         let terminus = ourRole == .receiver ? attach.target?.capabilities ?? [] : attach.source?.capabilities ?? []
+        if let error = connection.refusal(of: attach, ourRole: ourRole) {
+            return refuse(attach, ourRole: ourRole, error)
+        }
         let kind: Link.Kind
         switch classify(attach, ourRole: ourRole, capabilities: terminus) {
         case .success(let found): kind = found
-        case .failure(let refusal): return refuse(attach, ourRole: ourRole, refusal.error)
+        case .failure(let refusal):
+            return refuse(attach, ourRole: ourRole, refusal.error, isCounted: connection.policy != nil)
         }
         let link = Link(
             session: self, name: attach.name, kind: kind, localHandle: takeHandle(), role: ourRole,
@@ -189,6 +194,7 @@ extension Session {
         keep(link)
         try link.machine.apply(.attachReceived)
         link.machine.remoteAttached(initialDeliveryCount: attach.initialDeliveryCount ?? 0)
+        link.isCounted = connection.policy != nil
         link.senderSettleMode = attach.sndSettleMode
         link.receiverSettleMode = attach.rcvSettleMode
         link.takesStreams = ourRole == .receiver && terminus.contains(WireNames.streamingDeliveries)
@@ -351,10 +357,11 @@ extension Session {
         }
     }
 
-    private func refuse(_ attach: Attach, ourRole: Role, _ error: AMQPError) {
+    private func refuse(_ attach: Attach, ourRole: Role, _ error: AMQPError, isCounted: Bool = false) {
         let link = Link(
             session: self, name: attach.name, kind: .producer(nil), localHandle: takeHandle(), role: ourRole,
             capacity: 0, number: 0)
+        link.isCounted = isCounted
         link.remoteHandle = attach.handle
         remoteLinks[attach.handle] = link
         keep(link)

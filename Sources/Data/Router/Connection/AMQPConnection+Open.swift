@@ -98,6 +98,7 @@ extension AMQPConnection {
             throw EndpointError(.connection, "amqp:invalid-field", "open without a container id")
         }
         remoteOpen = open
+        guard isAdmitted(open) else { return }
         peerMaxFrame = max(512, min(Int(clamping: open.maxFrameSize), ConnectionSettings.largestFrame))
         if let idle = open.idleTimeoutMilliseconds, idle > 0 { 
             peerHeartbeat = max(50, Int64(idle) / 2)
@@ -155,6 +156,7 @@ extension AMQPConnection {
             groupCorrelator: settings.isConnector
                 ? settings.groupCorrelator : property(WireNames.correlator)?.stringValue,
             peerTrunking: open.offeredCapabilities.contains(WireNames.trunking), user: userName,
+            maySetAdminStatus: policy?.grant.rules.allowsAdminStatusUpdate ?? true,
             mechanism: mechanism, tlsProtocol: tls?.protocolName, tlsCipher: tls?.cipherName,
             tlsOrdinal: settings.tls?.profile.ordinal ?? 0, groupOrdinal: groupOrdinal,
             properties: open.properties.compactMap { entry in

@@ -59,7 +59,10 @@ extension AMQPConnection {
         session.remoteChannel = channel
         sessionsByRemoteChannel[Int(channel)] = session
         session.machine.remoteBegan(nextOutgoingID: begin.nextOutgoingID, incomingWindow: begin.incomingWindow)
-        if begin.remoteChannel == nil { sendBegin(session, remoteChannel: channel) }
+        if begin.remoteChannel == nil {
+            sendBegin(session, remoteChannel: channel)
+            guard isAdmitted(session) else { return }
+        }
         resumeIfPossible()
     }
 
@@ -79,6 +82,7 @@ extension AMQPConnection {
         }
         if Int(session.localChannel) < sessions.count { sessions[Int(session.localChannel)] = nil }
         session.endDeliveries()
+        if session.isCounted { policy?.endSession() }
         if session.purpose == .control || controlSender?.session === session || controlReceiver?.session === session {
             close("peer ended the control session")
         }

@@ -14,7 +14,11 @@ final class AMQPConnection: EventTarget {
 
     unowned(unsafe) let worker: Worker  // loops live as long as the process
     let ref: ConnectionRef
-    let settings: ConnectionSettings
+    /// The policy may narrow them at Open.
+    var settings: ConnectionSettings
+    /// What the peer may do; nil = everything.
+    var policy: ConnectionPolicy?
+    var isCountedByPolicy = false
     /// Remote address as text.
     let peerText: String
     var poll: SocketPoll?
@@ -340,7 +344,7 @@ final class AMQPConnection: EventTarget {
         fail(EndpointError(.connection, "amqp:decode-error", "undecodable frame: \(error)"))
     }
 
-    private func endAllDeliveries() {
+    func endAllDeliveries() {
         let open = sessions
         sessions = []
         sessionsByRemoteChannel = []

@@ -51,6 +51,8 @@ struct ConnectionSettings: Sendable {
     var groupCorrelator: String?
     /// Listener for other routers: id of its telemetry record.
     var accessID: String?
+    /// Name of the vhost whose rules apply, whatever the peer calls it.
+    var policyVhost: String?
     /// Highest channel the peer may use.
     var channelMax: UInt16 = 32767
     /// Listener: where its peers are to dial when this router is lost.
@@ -76,6 +78,8 @@ struct ConnectionInfo: Sendable {
     var groupCorrelator: String?
     var peerTrunking: Bool
     var user: String?
+    /// Its requests may close connections.
+    var maySetAdminStatus = true
     var mechanism: String
     var tlsProtocol: String?
     var tlsCipher: String?

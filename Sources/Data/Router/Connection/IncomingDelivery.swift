@@ -245,12 +245,14 @@ final class IncomingDelivery: DeliveryEnd {
         if !returnsCreditOnSettlement { returnCredit() }
         let route = connection.worker.route(self, link: link, head: parsed)
         switch route {
-        case .stream(let end):
+        case .stream(let found):
+            let end = limited(found, headOctets: parsed.afterNullBody ?? parsed.bodyOffset)
             consumer = end
             endsHere = true
             let start = parsed.afterNullBody ?? parsed.bodyOffset
             if count > start { end.deliver(bytes + start, count - start, headroom: false) }
-        case .message(let end):
+        case .message(let found):
+            let end = limited(found, headOctets: parsed.bareOffset)
             consumer = end
             heedsConsumer = (parsed.annotations?.flags ?? 0) & RouterAnnotations.disableQ2 == 0
             end.deliver(bytes + parsed.bareOffset, count - parsed.bareOffset, headroom: false)
@@ -258,6 +260,23 @@ final class IncomingDelivery: DeliveryEnd {
         case .refused(let state):
             update(state, settled: true)
         }
+    }
+
+    /// The consumer, behind a limit of the message's size if there is one.
+    private func limited(_ end: DeliveryEnd, headOctets: Int) -> DeliveryEnd {
+        guard let policy = connection.policy, policy.grant.maxMessageSize > 0 else { return end }
+        return SizeLimit(end, left: policy.grant.maxMessageSize - headOctets) { [unowned self] in tooLarge() }
+    }
+
+    /// The message is rejected, and its sender has to go.
+    private func tooLarge() {
+        guard !isEnded, !isDone else { return }
+        consumer = nil
+        settle(
+            .rejected(
+                AMQPError(condition: "amqp:link:message-size-exceeded", description: "Message size exceeded")))
+        isEnded = true
+        connection.tooLargeMessageReceived()
     }
 
     private func reject(_ condition: String, _ text: String) {

@@ -32,6 +32,8 @@ final class Session {
     var nextDeliveryID: UInt32 = 0
     var outgoing: [UInt32: OutgoingDelivery] = [:]
     var incoming: [UInt32: IncomingDelivery] = [:]
+    /// Counted by the policy.
+    var isCounted = false
     /// Frames of the window that belong to deliveries whose consumer has its fill.
     var heldFrames: UInt32 = 0
     /// Of a long message: the peer has not answered the attach of its link.
@@ -113,6 +115,8 @@ final class Link {
     var waiting = Fifo<OutgoingDelivery>()
     /// Deliveries are being started: the loop that does it goes on, so that a long queue needs no deep stack.
     var isStarting = false
+    /// Counted by the policy.
+    var isCounted = false
     /// Attached for an `autoLink` entity.
     var isAutomatic = false
     /// In the pool of streaming links that wait for a delivery.

@@ -63,6 +63,12 @@ extension Core {
             otherEntities.append(entity)
         case "router":
             break
+        case "policy":
+            configurePolicy(entity)
+            otherEntities.append(entity)
+        case "vhost":
+            try defineVhost(entity)
+            otherEntities.append(entity)
         default:
             warnOfNoEffect(entity)
             otherEntities.append(entity)
@@ -73,11 +79,8 @@ extension Core {
     private func warnOfNoEffect(_ entity: Entity) {
         let text: String
         switch entity.type {
-        case "policy" where entity.boolean("enableVhostPolicy") == true:
-            text = "enableVhostPolicy has no effect: this router does not enforce vhost rules; every client that a "
-                + "listener lets in may use every address. Guard the listeners by host, TLS and SASL instead"
-        case "vhost", "vhostUserGroupSettings":
-            text = "\(entity.type) '\(entity.name)' has no effect: this router does not enforce vhost rules"
+        case "vhostUserGroupSettings":
+            text = "vhostUserGroupSettings '\(entity.name)' has no effect: groups are part of their vhost, in groups"
         case "listener" where Core.isUnserved(entity), "connector" where Core.isUnserved(entity):
             text = "\(entity.type) '\(entity.name)': role \(entity[string: "role"] ?? "") has no effect: this router "
                 + "exchanges no addresses over it and takes it for role normal"
@@ -138,6 +141,9 @@ extension Core {
         case "router.config.address":
             treatments.rules.removeAll { $0.name == entity.identity }
             otherEntities.removeAll { $0.identity == entity.identity }
+        case "vhost":
+            policy.withTable { $0.remove(entity[string: "hostname"] ?? "") }
+            otherEntities.removeAll { $0.identity == entity.identity }
         case "router.config.autoLink":
             deleteAutoLink(entity)
             otherEntities.removeAll { $0.identity == entity.identity }
@@ -171,6 +177,9 @@ extension Core {
             tcpListeners[entity.name]?.target.observer = ObserverChoice(name: entity[string: "observer"])
         case "log":
             try applyLog(entity)
+            replaceOther(entity)
+        case "vhost":
+            try defineVhost(entity)
             replaceOther(entity)
         default:
             replaceOther(entity)
@@ -267,7 +276,8 @@ extension Core {
             handshakeTimeoutMilliseconds: handshake > 0 ? Int64(handshake) * 1000 : 10_000,
             keepsIncomingAnnotations: strip == "no" || strip == "out",
             keepsOutgoingAnnotations: strip == "no" || strip == "in",
-            groupCorrelator: nil, accessID: nil, channelMax: channelMax(entity.integer("maxSessions") ?? 0),
+            groupCorrelator: nil, accessID: nil, policyVhost: entity[string: "policyVhost"],
+            channelMax: channelMax(entity.integer("maxSessions") ?? 0),
             openProperties: openProperties(entity))
     }
 

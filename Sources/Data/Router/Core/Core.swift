@@ -31,6 +31,8 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
     private var releaseAt: Int64 = .max
     /// Bounds what the loops send here.
     let messages = MessageBudget()
+    /// Who may come in and what for; the loops ask it.
+    let policy = PolicyGate()
     private let connectionIDs = Atomic<UInt64>(0)
 
     /// Names of telemetry records; the loops take some.

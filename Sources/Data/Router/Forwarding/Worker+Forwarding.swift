@@ -51,6 +51,11 @@ extension Worker {
         let hops = head.annotations?.trace.count ?? 0
         if !isEdge, hops > snapshot.radius + 1 { return released() }
         let connection = link.session.connection
+        if let policy = connection.policy,
+            let refusal = refusal(of: head, to: address, isOwnTarget: target == nil, policy)
+        {
+            return .refused(refusal)
+        }
         let flags = head.annotations?.flags ?? 0
         let isStream = flags & RouterAnnotations.streaming != 0 || link.takesStreams && incoming.isLong
         let passage = Passage(

@@ -27,6 +27,11 @@ struct SocketAddress: Hashable, Sendable {
     /// AF_INET or AF_INET6.
     var family: Int32 { Int32(storage.withUnsafeBytes { $0.loadUnaligned(as: sa_family_t.self) }) }
 
+    /// The address without port, in network order.
+    var hostOctets: [UInt8] {
+        family == AF_INET6 ? Array(storage[8..<24]) : Array(storage[4..<8])
+    }
+
     func withSockaddr<R>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> R) -> R {
         storage.withUnsafeBytes {
             body($0.baseAddress!.assumingMemoryBound(to: sockaddr.self), socklen_t($0.count))

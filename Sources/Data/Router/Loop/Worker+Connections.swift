@@ -40,6 +40,13 @@ final class AMQPAcceptor: EventTarget {
                 }
                 return
             }
+            guard worker.core.policy.admitSocket() else {
+                Glibc.close(descriptor)
+                Log.write(
+                    .policy, .info,
+                    "DENY connection at listener \(settings.entity): the policy's maxConnections are there already")
+                continue
+            }
             let owner = worker.peers[next % worker.peers.count]
             next += 1
             let settings = settings
@@ -112,6 +119,12 @@ extension Worker {
         core.post { [core] in core.connectionOpened(info) }
     }
 
+    func refusedByPolicy(_ connection: AMQPConnection) {
+        let ref = connection.ref
+        let entity = connection.settings.entity
+        core.post { [core] in core.connectorRefused(ref, entity: entity) }
+    }
+
     func controlLinksUp(_ connection: AMQPConnection) {
         let ref = connection.ref
         core.post { [core] in core.controlLinksUp(ref) }
@@ -138,6 +151,8 @@ extension Worker {
 
     func connectionClosed(_ connection: AMQPConnection, reason: String, wasOpen: Bool) {
         connections[connection.ref.id] = nil
+        connection.leavePolicy()
+        if !connection.settings.isConnector { core.policy.socketClosed() }
         let ref = connection.ref
         let entity = connection.settings.entity
         let level: LogLevel = wasOpen || connection.settings.isConnector ? .info : .warning
@@ -189,6 +204,7 @@ extension Worker {
 
     /// - Parameter error: what the peer said.
     func linkGone(_ link: Link, connection: AMQPConnection, error: AMQPError? = nil) {
+        link.leavePolicy()
         let ref = connection.ref
         let number = link.number
         if link.isAutomatic, connection.phase != .closed {

@@ -204,7 +204,13 @@ extension ManagementAgent {
     }
 
     /// UPDATE of a connection entity: adminStatus=deleted closes it, except between routers.
-    mutating func updateConnection(_ request: ManagementRequest, _ changes: [String: AttributeValue], _ core: Core) {
+    mutating func updateConnection(
+        _ request: ManagementRequest, _ changes: [String: AttributeValue], from client: ConnectionRef, _ core: Core
+    ) {
+        if changes["adminStatus"] == "deleted", core.connections[client]?.info.maySetAdminStatus == false {
+            let text = "Forbidden: the policy does not let this user close connections"
+            return answer(request, .failure(403, text), core)
+        }
         var request = request
         request.identity = request.identity ?? request.name
         guard request.identity != nil else {

@@ -32,7 +32,9 @@ struct ManagementAgent {
             switch operation {
             case "QUERY": return lookUp(request, .query, core)
             case "READ": return lookUp(request, .read, core)
-            case "UPDATE": return updateConnection(request, attributes(request.body) ?? [:], core)
+            case "UPDATE":
+                return updateConnection(
+                    request, attributes(request.body) ?? [:], from: context.connection, core)
             default: break
             }
         }

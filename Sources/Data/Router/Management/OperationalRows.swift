@@ -180,6 +180,8 @@ extension Core {
             row["version"] = .string(RouterVersion.text)
             row["area"] = .string("0")
             row["hostName"] = .string(HostName.current)
+        case "policy":
+            addPolicyCounts(to: &row)
         case "router.config.autoLink":
             row["identity"] = .string(shownIdentity(entity))
             row["operStatus"] = .string(autoLinks.status(of: entity.identity).rawValue)
@@ -223,7 +225,7 @@ extension Core {
 
     /// Every entity of a kind, except those only the loops know; all if `type` is nil.
     func allRows(_ type: RequestedType?) -> [ManagementRow] {
-        let own = ["management", "router.node", "logStats"].compactMap { Schema.type(named: $0) }
+        let own = ["management", "router.node", "logStats", "vhostStats"].compactMap { Schema.type(named: $0) }
         return own.filter { type?.includes($0) ?? true }.flatMap { rows($0) }
             + allEntities.filter { type?.includes($0.entityType) ?? true }.map { row($0) }
     }
@@ -245,6 +247,7 @@ extension Core {
         case "routerMetrics": [metricsRow()]
         case "management": [agentRow]
         case "logStats": logStatisticsRows(type)
+        case "vhostStats": vhostStatisticsRows()
         default: allEntities.filter { $0.type == type.shortName }.map { row($0) }
         }
     }

@@ -1,0 +1,96 @@
+import AMQPCodec
+import CLibuv
+import Glibc
+import RouterConfig
+
+/// The control thread's part of the policy: entities in, rows out.
+extension Core {
+    func configurePolicy(_ entity: Entity) {
+        policy.configure(
+            maxConnections: entity.integer("maxConnections") ?? 65_535,
+            isEnforced: entity.boolean("enableVhostPolicy") ?? false,
+            settings: PolicyTable.Settings(
+                usesNamePatterns: entity.boolean("enableVhostNamePatterns") ?? false,
+                defaultVhost: entity[string: "defaultVhost"] ?? "$default",
+                maxMessageSize: entity.integer("maxMessageSize") ?? 0))
+    }
+
+    /// Makes or changes the rules of a vhost. The words of the failure begin as skrouterd's do, for its clients.
+    func defineVhost(_ entity: Entity) throws(EntityFailure) {
+        let hostname = entity[string: "hostname"] ?? ""
+        do throws(PolicyError) {
+            let rules = try VhostRules(entity, resolve: Core.hostNumbers)
+            let failure: PolicyError? = policy.withTable { table in
+                do throws(PolicyError) {
+                    try table.define(rules)
+                    return nil
+                } catch {
+                    return error
+                }
+            }
+            if let failure { throw failure }
+            for warning in rules.warnings { Log.write(.policy, .warning, warning) }
+        } catch {
+            throw EntityFailure(status: 500, text: "PolicyError: Policy '\(hostname)' is invalid: \(error.text)")
+        }
+        if !policy.isEnforced {
+            Log.write(
+                .policy, .warning,
+                "vhost '\(hostname)' has no effect as long as the policy does not have enableVhostPolicy")
+        }
+    }
+
+    /// The numbers of a host's name. Start-up and management only, so it may be resolved in place.
+    private static func hostNumbers(_ name: String) -> [HostNumber] {
+        guard !name.isEmpty else { return [] }
+        var hints = addrinfo()
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        var list: UnsafeMutablePointer<addrinfo>?
+        guard getaddrinfo(name, nil, &hints, &list) == 0 else { return [] }
+        defer { freeaddrinfo(list) }
+        var numbers: [HostNumber] = []
+        var next = list
+        while let entry = next {
+            if let address = entry.pointee.ai_addr {
+                let octets = SocketAddress(address, length: Int(entry.pointee.ai_addrlen)).hostOctets
+                if let number = HostNumber(octets) { numbers.append(number) }
+            }
+            next = entry.pointee.ai_next
+        }
+        return numbers
+    }
+
+    /// Counters of the `policy` entity.
+    func addPolicyCounts(to row: inout ManagementRow) {
+        for (name, value) in policy.counts { row[name] = .long(Int64(value)) }
+    }
+
+    func vhostStatisticsRows() -> [ManagementRow] {
+        func count(_ value: Int) -> AMQPValue { .long(Int64(value)) }
+        func names(_ table: [String: [String]]) -> AMQPValue {
+            .map(
+                table.sorted { $0.key < $1.key }.map {
+                    MapEntry(key: .string($0.key), value: .list($0.value.map { .string($0) }))
+                })
+        }
+        return policy.withTable { $0.states }.sorted { $0.key < $1.key }.map { hostname, state in
+            [
+                "name": .string("vhostStats/\(hostname)"), "identity": .string("vhostStats/\(hostname)"),
+                "type": .string("io.skupper.router.vhostStats"), "hostname": .string(hostname),
+                "connectionsApproved": count(state.approved), "connectionsDenied": count(state.denied),
+                "connectionsCurrent": count(state.current), "perUserState": names(state.users),
+                "perHostState": names(state.hosts), "sessionDenied": count(state.sessionsDenied),
+                "senderDenied": count(state.sendersDenied), "receiverDenied": count(state.receiversDenied),
+                "maxMessageSizeDenied": count(state.messagesDenied),
+            ]
+        }
+    }
+
+    /// The policy has refused the peer of a connector: dialling again at once would not help.
+    func connectorRefused(_ ref: ConnectionRef, entity: String) {
+        updateConnector(entity) { state in
+            guard let index = state.dialers.firstIndex(where: { $0.current == ref }) else { return }
+            state.dialers[index].failures = max(state.dialers[index].failures, 5)
+        }
+    }
+}

@@ -1,0 +1,202 @@
+/// The rules of all vhosts, and who is connected under them: decides whether a connection may open.
+///
+/// Pure: what happened goes in, decisions come out.
+struct PolicyTable: Sendable {
+    /// What the `policy` entity says of vhosts.
+    struct Settings: Equatable, Sendable {
+        var usesNamePatterns = false
+        /// Vhost of clients whose host name has none; empty = those are refused.
+        var defaultVhost = "$default"
+        /// Octets; 0 = any size.
+        var maxMessageSize = 0
+    }
+
+    /// A client that has sent its Open.
+    struct Arrival: Equatable, Sendable {
+        var id: UInt64
+        var user: String
+        /// Its host as text, and as a number where it has one.
+        var host: String
+        var number: HostNumber?
+        /// What it said in Open, or the name that its listener has for all.
+        var hostname: String
+        /// How its host and port are shown.
+        var name: String
+    }
+
+    /// What an admitted client may do.
+    struct Grant: Equatable, Sendable {
+        var vhost: String
+        var group: String
+        var user: String
+        var rules: GroupRules
+        /// Octets; 0 = any size.
+        var maxMessageSize: Int
+    }
+
+    /// What a connection was refused after it had been admitted.
+    enum Denial: Sendable { case session, sender, receiver, messageSize }
+
+    /// Counts of one vhost. They outlive the vhost as long as a client of it is there.
+    struct State: Equatable, Sendable {
+        var approved = 0
+        var denied = 0
+        var current = 0
+        var users: [String: [String]] = [:]
+        var hosts: [String: [String]] = [:]
+        var sessionsDenied = 0
+        var sendersDenied = 0
+        var receiversDenied = 0
+        var messagesDenied = 0
+    }
+
+    private struct Client {
+        var vhost: String
+        var user: String
+        var host: String
+        var name: String
+    }
+
+    var settings = Settings()
+    private(set) var vhosts: [String: VhostRules] = [:]
+    private(set) var states: [String: State] = [:]
+    private var clients: [UInt64: Client] = [:]
+
+    // MARK: Rules
+
+    /// Puts rules into force; those of the same host name go.
+    mutating func define(_ rules: VhostRules) throws(PolicyError) {
+        let mine = [rules.hostname] + rules.aliases
+        for other in vhosts.values where other.hostname != rules.hostname {
+            let theirs = [other.hostname] + other.aliases
+            if let both = mine.first(where: { theirs.contains($0) }) {
+                throw PolicyError("'\(both)' is a name or alias of vhost '\(other.hostname)' already")
+            }
+            guard settings.usesNamePatterns else { continue }
+            let patterns = theirs.map { AddressPattern($0).canonical }
+            if let both = mine.first(where: { patterns.contains(AddressPattern($0).canonical) }) {
+                throw PolicyError("'\(both)': the pattern conflicts with one of vhost '\(other.hostname)'")
+            }
+        }
+        vhosts[rules.hostname] = rules
+        if states[rules.hostname] == nil { states[rules.hostname] = State() }
+    }
+
+    /// Clients that are connected keep what they were granted; no other is admitted.
+    mutating func remove(_ hostname: String) {
+        vhosts[hostname] = nil
+        if states[hostname]?.current == 0 { states[hostname] = nil }
+    }
+
+    /// The vhost whose rules hold for a host name: by name, alias or pattern, else the default one.
+    func vhost(for hostname: String) -> VhostRules? {
+        let found = settings.usesNamePatterns ? bestPattern(for: hostname) : named(hostname)
+        return found ?? vhosts[settings.defaultVhost].flatMap { settings.defaultVhost.isEmpty ? nil : $0 }
+    }
+
+    private func named(_ hostname: String) -> VhostRules? {
+        vhosts[hostname] ?? vhosts.values.first { $0.aliases.contains(hostname) }
+    }
+
+    private func bestPattern(for hostname: String) -> VhostRules? {
+        let words = AddressPattern.split(hostname)
+        var best: (pattern: AddressPattern, rules: VhostRules)?
+        for rules in vhosts.values {
+            for pattern in ([rules.hostname] + rules.aliases).map({ AddressPattern($0) }) where pattern.matches(words) {
+                if let current = best, !pattern.isMoreSpecific(than: current.pattern) { continue }
+                best = (pattern, rules)
+            }
+        }
+        return best?.rules
+    }
+
+    // MARK: Connections
+
+    /// A client wants in. The error says why it may not.
+    mutating func open(_ arrival: Arrival) -> Result<Grant, PolicyError> {
+        guard let rules = vhost(for: arrival.hostname) else {
+            return .failure(PolicyError("there is no vhost for its host name"))
+        }
+        switch admit(arrival, rules) {
+        case .failure(let error):
+            states[rules.hostname]?.denied += 1
+            return .failure(error)
+        case .success(let grant):
+            clients[arrival.id] = Client(
+                vhost: rules.hostname, user: arrival.user, host: arrival.host, name: arrival.name)
+            var state = states[rules.hostname] ?? State()
+            state.approved += 1
+            state.current += 1
+            state.users[arrival.user, default: []].append(arrival.name)
+            state.hosts[arrival.host, default: []].append(arrival.name)
+            states[rules.hostname] = state
+            return .success(grant)
+        }
+    }
+
+    private func admit(_ arrival: Arrival, _ rules: VhostRules) -> Result<Grant, PolicyError> {
+        let name: String
+        if let own = rules.groupOfUser[arrival.user] ?? rules.groupOfUser["*"] {
+            name = own
+        } else if rules.allowsUnknownUsers {
+            name = VhostRules.defaultGroup
+        } else {
+            return .failure(PolicyError("the user is in no group, and unknown users are not let in"))
+        }
+        guard let group = rules.groups[name] else { return .failure(PolicyError("there is no group '\(name)'")) }
+        guard group.remoteHosts.contains(where: { $0.contains(arrival.number) }) else {
+            return .failure(PolicyError("users of group '\(name)' may not come from this host"))
+        }
+        let state = states[rules.hostname] ?? State()
+        let perUser = group.maxConnectionsPerUser ?? rules.maxConnectionsPerUser
+        let perHost = group.maxConnectionsPerHost ?? rules.maxConnectionsPerHost
+        guard state.current < rules.maxConnections else {
+            return .failure(PolicyError("the vhost has \(state.current) connections, its most"))
+        }
+        guard state.users[arrival.user]?.count ?? 0 < perUser else {
+            return .failure(PolicyError("the user has \(perUser) connections, the most of one user"))
+        }
+        guard state.hosts[arrival.host]?.count ?? 0 < perHost else {
+            return .failure(PolicyError("the host has \(perHost) connections, the most of one host"))
+        }
+        return .success(grant(name, group, rules, user: arrival.user))
+    }
+
+    /// What the peer of a connector may do; nil if the vhost or its group for connectors is not there.
+    func connectorGrant(vhost hostname: String, user: String) -> Grant? {
+        guard let rules = vhost(for: hostname), let group = rules.groups[VhostRules.connectorGroup] else { return nil }
+        return grant(VhostRules.connectorGroup, group, rules, user: user)
+    }
+
+    private func grant(_ name: String, _ group: GroupRules, _ rules: VhostRules, user: String) -> Grant {
+        Grant(
+            vhost: rules.hostname, group: name, user: user, rules: group,
+            maxMessageSize: group.maxMessageSize ?? rules.maxMessageSize ?? settings.maxMessageSize)
+    }
+
+    /// A connection that had been admitted is gone.
+    mutating func closed(_ id: UInt64) {
+        guard let client = clients.removeValue(forKey: id), var state = states[client.vhost] else { return }
+        state.current -= 1
+        PolicyTable.remove(client.name, of: client.user, from: &state.users)
+        PolicyTable.remove(client.name, of: client.host, from: &state.hosts)
+        let isOver = state.current == 0 && vhosts[client.vhost] == nil
+        states[client.vhost] = isOver ? nil : state
+    }
+
+    private static func remove(_ name: String, of key: String, from table: inout [String: [String]]) {
+        guard var names = table[key], let index = names.firstIndex(of: name) else { return }
+        names.remove(at: index)
+        table[key] = names.isEmpty ? nil : names
+    }
+
+    /// Counts what a client of a vhost was refused.
+    mutating func count(_ denial: Denial, vhost: String) {
+        switch denial {
+        case .session: states[vhost]?.sessionsDenied += 1
+        case .sender: states[vhost]?.sendersDenied += 1
+        case .receiver: states[vhost]?.receiversDenied += 1
+        case .messageSize: states[vhost]?.messagesDenied += 1
+        }
+    }
+}
