@@ -46,6 +46,12 @@ class EdgeMeshCase(EdgeCase):
             rows = management.query("connection", "role", "container", "dir", "meshId", "opened")
         return [row for row in rows if row["role"] == role]
 
+    def ways(self, router, address):
+        """Neighbours, and the interior if it offers the address, that `router` knows consumers behind."""
+        with ManagementClient(router.amqp_port) as management:
+            rows = management.query("router.address", "key", "subscriberCount")
+        return next((row["subscriberCount"] for row in rows if row["key"] == "M" + address), 0)
+
     def meshes(self, interior):
         """{edge router: name of its mesh} as an interior router knows it."""
         return {row["container"]: row["meshId"] for row in self.connections(interior, "edge")}
@@ -195,6 +201,11 @@ class UnderInteriors(EdgeMeshCase):
         for port in ports:
             self.sizes(port, (1, 100_000))
         # The only server of a mesh's service is in it: no interior offers it to another edge router of the mesh.
+        for edge in (one, two):
+            for other, ways in ((one, 1), (two, 1), (three, 1), (outside, 1)):
+                if other is not edge:
+                    wait_until(f"{ways} way from {edge.name} to {other.name}",
+                               lambda: self.ways(edge, f"on-{other.name}") == ways, 10, 0.05)
         three.process.kill()
         for edge in (one, two, outside):
             port = next(entity[1]["port"] for entity in edge.entities if entity[1].get("address") == "on-three")
@@ -224,6 +235,28 @@ class UnderInteriors(EdgeMeshCase):
                 wait_until("the service through the interior", lambda: exchange(port, b"hello") == b"hello", 10)
                 self.echoes(port, 300_000)
             link.mend()
+
+    def test_connector_made_and_deleted(self):
+        interior = self.router("interior", self.authority)
+        port = self.edge_port(interior)
+        one, two = self.edge("one", port), self.edge("two", port)
+        mesh_port = self.mesh_port(one)
+        self.offer(one)
+        service = self.use(two, one)[0]
+        self.start(interior, one, two)
+        self.await_meshes(interior, ["one"], ["two"])
+        self.sizes(service, (1000,))
+        with ManagementClient(two.amqp_port) as management:
+            for _ in range(3):
+                management.create("connector", "mesh", role="inter-edge", host="127.0.0.1", port=str(mesh_port),
+                                  sslProfile="mesh")
+                self.await_meshes(interior, ["one", "two"])
+                wait_until("only the direct way", lambda: self.ways(two, "on-one") == 1, 10, 0.05)
+                self.sizes(service, (1000, 300_000))
+                management.delete("connector", "mesh")
+                self.await_meshes(interior, ["one"], ["two"])
+                wait_until("the service through the interior", lambda: exchange(service, b"hello") == b"hello", 10)
+                self.sizes(service, (1000, 300_000))
 
     def test_names_of_a_mesh_whose_oldest_router_leaves(self):
         interior = self.router("interior", self.authority)
