@@ -7,7 +7,7 @@ import time
 import unittest
 
 from amqp_wire import ManagementClient
-from harness import SANITIZED, SLOWNESS, MeshCase, Server, connect, echo, exchange, free_port, wait_until
+from harness import SANITIZED, SLOWNESS, MeshCase, RouterCase, Server, connect, echo, exchange, free_port, wait_until
 from telemetry_collector import Collector
 
 CONNECTIONS = 300 if SANITIZED else 3000
@@ -108,6 +108,15 @@ class Records(TelemetryCase):
         for identity, beacon in collector.beacons.items():
             self.assertEqual(beacon, {"v": 1, "sourceType": "ROUTER", "id": identity,
                                       "address": f"mc/sfe.{identity}", "direct": f"sfe.{identity}"})
+
+
+class Turns(RouterCase):
+    def test_collectors_take_turns_where_their_address_is_anycast(self):
+        """Nobody has said that mc is multicast: what the router sends itself goes to one of them, each in turn."""
+        router = self.router("alone")
+        router.start()
+        first, second = [self.keep(Collector(router.amqp_port)) for _ in range(2)]
+        wait_until("a beacon at both", lambda: first.sources and second.sources, 30)
 
 
 class Flows(TelemetryCase):

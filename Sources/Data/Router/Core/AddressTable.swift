@@ -13,6 +13,8 @@ struct AddressRecord {
     /// What is open per next hop, by slot; kept while the address exists so that counts survive new tables.
     var loads: [Int: LoadCounter] = [:]
     let traffic = AddressTraffic()
+    /// Messages of the router itself that went to one of the consumers.
+    var turn = 0
     /// Told to other routers.
     var isAdvertised = false
 

@@ -181,7 +181,10 @@ extension Core {
             if record.treatment == .multicastOnce || record.treatment == .multicastFlood {
                 return sendToAll(bare, distinct(record.consumers), remotes, address)
             }
-            if let consumer = record.consumers.first { return sendLocal(bare, consumer, address) }
+            if !record.consumers.isEmpty {
+                addresses[scope.key]?.turn &+= 1
+                return sendLocal(bare, record.consumers[record.turn % record.consumers.count], address)
+            }
             if let remote = remotes.first { return sendTowards(remote.route.id, bare, address) }
             sendUp(bare, address)
         }
