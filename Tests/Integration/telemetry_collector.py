@@ -5,7 +5,7 @@ import socket
 import threading
 
 from amqp_wire import (AMQP_VALUE, APPLICATION_PROPERTIES, ATTACH, BEGIN, FLOW, PROPERTIES, TRANSFER, Described, Peer,
-                       PeerClosed, Symbol, UByte, UInt, ULong, decode, encode)
+                       PeerClosed, Symbol, UByte, UInt, ULong, decode, encode, frame)
 from harness import connect
 
 WINDOW = UInt((1 << 31) - 1)
@@ -117,6 +117,8 @@ class Collector:
                 self._send_to(values["direct"])
         elif subject == "HEARTBEAT":
             self.heartbeats.setdefault(values["id"], []).append(values["now"])
+            # A sign of life: routers close connections that stay silent for long.
+            self.peer.socket.sendall(frame(b""))
             source = self.sources.get(values["id"])
             # A router that did not know yet that somebody reads its records has answered to nobody: ask again.
             if source and not self.is_told(values["id"]) and self._senders[source["direct"]] not in self._waiting:

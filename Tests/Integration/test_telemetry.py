@@ -110,6 +110,26 @@ class Records(TelemetryCase):
                                       "address": f"mc/sfe.{identity}", "direct": f"sfe.{identity}"})
 
 
+class AtAnEdge(MeshCase):
+    def test_a_later_collector_is_told_everything_by_the_interior_too(self):
+        """What has been told before comes again only when the interior is asked by its telemetry address."""
+        interior, edge = self.router("interior", self.authority), self.router("edge", self.authority, mode="edge")
+        edge.connect_to(interior.listen_for_routers(role="edge"), role="edge")
+        interior.start()
+        edge.start()
+
+        def is_told(collector):
+            return len(collector.sources) == 2 and all(map(collector.is_told, list(collector.sources)))
+        with Collector(interior.amqp_port) as first:
+            wait_until("the records of both", lambda: is_told(first), 20)
+            # Nothing that it asked for is still to be sent.
+            seen = {source: len(times) for source, times in first.heartbeats.items()}
+            wait_until("two more heartbeats of both", lambda: all(
+                len(first.heartbeats.get(source, [])) >= seen.get(source, 0) + 2 for source in first.sources), 15)
+        later = self.keep(Collector(edge.amqp_port))
+        wait_until("the records of both", lambda: is_told(later), 25)
+
+
 class Turns(RouterCase):
     def test_collectors_take_turns_where_their_address_is_anycast(self):
         """Nobody has said that mc is multicast: what the router sends itself goes to one of them, each in turn."""

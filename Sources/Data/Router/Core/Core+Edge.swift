@@ -75,7 +75,7 @@ extension Core {
 
     /// A delivery from this edge router would find a consumer that is not behind its own mesh.
     private func canReach(_ entry: AddressEntry, from ref: ConnectionRef, _ peer: EdgePeer) -> Bool {
-        if !entry.connectors.isEmpty { return true }
+        if entry.inProcess || !entry.connectors.isEmpty { return true }
         if entry.remotes.contains(where: { $0.meshID == nil || $0.meshID != peer.meshID }) { return true }
         return entry.consumers.contains { consumer in
             consumer.connection != ref && (consumer.meshID == nil || consumer.meshID != peer.meshID)
