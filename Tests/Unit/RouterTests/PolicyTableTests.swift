@@ -72,8 +72,13 @@ import Testing
         var table = try Self.table(Self.rules("h", aliases: "b"))
         let clashing = try [Self.rules("b"), Self.rules("k", aliases: "h"), Self.rules("k", aliases: "b")]
         for rules in clashing { #expect(throws: PolicyError.self) { try table.define(rules) } }
-        try table.define(Self.rules("h", aliases: "b, k"))
+        try table.define(Self.rules("h", aliases: "c, k"))
         #expect(table.vhost(for: "k")?.hostname == "h")
+        // What it has given up is free again, as is all of a vhost that has gone.
+        try table.define(Self.rules("b"))
+        table.remove("h")
+        try table.define(Self.rules("k", aliases: "h"))
+        #expect(table.vhost(for: "h")?.hostname == "k")
         var patterns = try Self.table(Self.rules("#.0.0"), patterns: true)
         let same = try Self.rules("#.#.0.0")
         #expect(throws: PolicyError.self) { try patterns.define(same) }

@@ -1,6 +1,6 @@
 /// A pattern of the parts of an address or host name, which stand apart by `.` or `/`: `*` is one part, `#` any number.
-struct AddressPattern: Equatable, Sendable {
-    fileprivate enum Token: Equatable, Sendable {
+struct AddressPattern: Hashable, Sendable {
+    fileprivate enum Token: Hashable, Sendable {
         case word(Substring)
         case one, any
 

@@ -61,29 +61,45 @@ struct PolicyTable: Sendable {
     private(set) var vhosts: [String: VhostRules] = [:]
     private(set) var states: [String: State] = [:]
     private var clients: [UInt64: Client] = [:]
+    /// Host names of the vhosts by name and alias, and by what these are as patterns.
+    private var owners: [String: String] = [:]
+    private var patternOwners: [AddressPattern: String] = [:]
 
     // MARK: Rules
 
     /// Puts rules into force; those of the same host name go.
     mutating func define(_ rules: VhostRules) throws(PolicyError) {
-        let mine = [rules.hostname] + rules.aliases
-        for other in vhosts.values where other.hostname != rules.hostname {
-            let theirs = [other.hostname] + other.aliases
-            if let both = mine.first(where: { theirs.contains($0) }) {
-                throw PolicyError("'\(both)' is a name or alias of vhost '\(other.hostname)' already")
+        let names = [rules.hostname] + rules.aliases
+        for name in names {
+            if let owner = owners[name], owner != rules.hostname {
+                throw PolicyError("'\(name)' is a name or alias of vhost '\(owner)' already")
             }
             guard settings.usesNamePatterns else { continue }
-            let patterns = theirs.map { AddressPattern($0).canonical }
-            if let both = mine.first(where: { patterns.contains(AddressPattern($0).canonical) }) {
-                throw PolicyError("'\(both)': the pattern conflicts with one of vhost '\(other.hostname)'")
+            if let owner = patternOwners[AddressPattern(name).canonical], owner != rules.hostname {
+                throw PolicyError("'\(name)': the pattern conflicts with one of vhost '\(owner)'")
             }
+        }
+        forgetNames(of: rules.hostname)
+        for name in names {
+            owners[name] = rules.hostname
+            patternOwners[AddressPattern(name).canonical] = rules.hostname
         }
         vhosts[rules.hostname] = rules
         if states[rules.hostname] == nil { states[rules.hostname] = State() }
     }
 
+    private mutating func forgetNames(of hostname: String) {
+        guard let old = vhosts[hostname] else { return }
+        for name in [old.hostname] + old.aliases {
+            owners[name] = nil
+            let pattern = AddressPattern(name).canonical
+            if patternOwners[pattern] == hostname { patternOwners[pattern] = nil }
+        }
+    }
+
     /// Clients that are connected keep what they were granted; no other is admitted.
     mutating func remove(_ hostname: String) {
+        forgetNames(of: hostname)
         vhosts[hostname] = nil
         if states[hostname]?.current == 0 { states[hostname] = nil }
     }
@@ -95,7 +111,7 @@ struct PolicyTable: Sendable {
     }
 
     private func named(_ hostname: String) -> VhostRules? {
-        vhosts[hostname] ?? vhosts.values.first { $0.aliases.contains(hostname) }
+        owners[hostname].flatMap { vhosts[$0] }
     }
 
     private func bestPattern(for hostname: String) -> VhostRules? {
