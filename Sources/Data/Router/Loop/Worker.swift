@@ -71,6 +71,10 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     var dirty: [AMQPConnection] = []
     /// Bridges with small pieces for other loops.
     private var holding: [BridgeEntry] = []
+    /// Streams whose server was dialled in this turn.
+    private var dialled: [StreamRef] = []
+    /// Dials to come whose sockets are not offered octets at once.
+    private var dialsWithoutOffer = 0
     /// Accepted connections that have not opened, oldest first; some may have opened or closed since.
     var handshakes = Fifo<UInt64>()
     static let handshakeMaximum = 512
@@ -171,6 +175,11 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
 
     override func turnEnded() {
         while true {
+            if !dialled.isEmpty {
+                let list = dialled
+                dialled = []
+                for ref in list { stream(ref)?.writeFirst() }
+            }
             if !holding.isEmpty {
                 let list = holding
                 holding = []
@@ -191,9 +200,24 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
                 toClose = []
                 for (connection, reason) in list { connection.close(reason) }
             }
-            if toResume.isEmpty, dirty.isEmpty, toClose.isEmpty, holding.isEmpty { return }
+            if toResume.isEmpty, dirty.isEmpty, toClose.isEmpty, holding.isEmpty, dialled.isEmpty { return }
         }
     }
+
+    /// A server was dialled: at the end of the turn the first octets are offered to its socket, unless such an offer
+    /// came too early lately.
+    /// - Returns: false when only epoll is to tell that the socket is connected.
+    func writesFirst(_ stream: TCPStream) -> Bool {
+        guard dialsWithoutOffer == 0 else {
+            dialsWithoutOffer -= 1
+            return false
+        }
+        dialled.append(stream.ref)
+        return true
+    }
+
+    /// The server is too far for its connection to be there within a turn; others are likely to be so too.
+    func firstWriteCameTooEarly() { dialsWithoutOffer = 64 }
 
     /// The bridge's pieces leave at the end of the turn, if nothing takes them along before.
     func bridgeHolds(_ bridge: BridgeEntry) { holding.append(bridge) }

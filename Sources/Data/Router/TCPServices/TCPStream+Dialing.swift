@@ -43,7 +43,7 @@ extension TCPStream {
                 mayBeDelayed = target.tls == nil
                 if target.tls != nil { Sockets.sendAtOnce(socket.descriptor) }
                 if socket.connected { return connected() }
-                poll?.watch(read: false, write: true)
+                if target.tls != nil || !worker.writesFirst(self) { poll?.watch(read: false, write: true) }
                 return worker.limit(self, milliseconds: untried.isEmpty ? TCPStream.lastOne : TCPStream.oneOfSeveral)
             }
         }
@@ -54,6 +54,25 @@ extension TCPStream {
             "connector \(target.name): cannot connect to \(target.host):\(target.port): \(reason); the client's "
                 + "connection is closed")
         fail()
+    }
+
+    /// The turn in which the server was dialled is over: a server on this host is connected by now, and takes what the
+    /// client has said without an event that tells so.
+    func writeFirst() {
+        guard !isClosed, !isConnected, let descriptor = poll?.descriptor else { return }
+        if let run = queue.first {
+            let written = write(descriptor, run.baseAddress, run.count)
+            if written > 0 {
+                queue.drop(written, pool: worker.pool)
+                countWritten(written)
+                return connected()
+            }
+            if errno != EAGAIN, errno != EINTR {
+                return dialNext(lastFailure: "\(dialled?.text ?? ""): \(Sockets.text(errno))")
+            }
+            worker.firstWriteCameTooEarly()
+        }
+        poll?.watch(read: false, write: true)
     }
 
     /// The socket is connected, or it failed.
@@ -83,7 +102,8 @@ extension TCPStream {
         isReplyDue = true
         // The listener side may read nothing from its client before it sees the reply stream. But octets of the client
         // are here already: the server is likely to answer them soon, and the reply stream shares a record with that.
-        let maySpare = !queue.isEmpty && isFarEndOurs && target.tls == nil
+        let hasOctets = octetsWritten > 0 || !queue.isEmpty
+        let maySpare = hasOctets && isFarEndOurs && target.tls == nil
         if maySpare { worker.replySoon(self) } else { openReply() }
         if isClosed { return }
         if let context = target.tls {

@@ -244,7 +244,7 @@ final class TCPStream: DeliveryEnd {
     func finishOut() {
         guard !isOutFinished else { return }
         isOutFinished = true
-        updateWatch()
+        if !isWriteShut { updateWatch() }  // else it is closed below
         let end = out
         if isWriteShut || isOutSettled { out = nil }
         end?.finish(settled: isWriteShut)
@@ -280,7 +280,7 @@ final class TCPStream: DeliveryEnd {
     func writeQueued() {
         guard let descriptor = poll?.descriptor, isConnected else { return }
         if tls != nil { return writeCiphertext() }
-        sendAtOnceFromNowOn(descriptor)
+        if !queue.isEmpty { sendAtOnceFromNowOn(descriptor) }
         while !queue.isEmpty {
             let written = withUnsafeTemporaryAllocation(of: iovec.self, capacity: 16) { vectors in
                 var used = 0
@@ -310,7 +310,7 @@ final class TCPStream: DeliveryEnd {
         Sockets.sendAtOnce(descriptor)
     }
 
-    private func countWritten(_ count: Int) {
+    func countWritten(_ count: Int) {
         octetsWritten &+= UInt64(count)
         worker.counters.octetsOut += count
         if let flow, flow.firstWritten == 0 { flow.firstWritten = Clock.microseconds }
