@@ -8,7 +8,8 @@ extension Worker {
     func startFlow(_ client: TCPStream) -> FlowTrace? {
         guard let id = core.flowNames.takeForFlow() else { return nil }
         let flow = FlowTrace(id: id)
-        if case .listener(let target) = client.side {
+        // What observers hold is not in the account of a memory limit.
+        if case .listener(let target) = client.side, !core.memory.isLimited {
             flow.observe(
                 target.observer,
                 log: ExchangeLog(flow: id, names: core.flowNames, clock: { Clock.microseconds }) {
