@@ -107,8 +107,12 @@ void *memmove(void *to, const void *from, size_t count) {
 COUNTED(READ, ssize_t, read, SYS_read, (int fd, void *buffer, size_t count), fd, buffer, count)
 COUNTED(WRITE, ssize_t, write, SYS_write, (int fd, const void *buffer, size_t count), fd, buffer, count)
 COUNTED(WRITEV, ssize_t, writev, SYS_writev, (int fd, const struct iovec *parts, int count), fd, parts, count)
-COUNTED(EPOLL_WAIT, int, epoll_wait, SYS_epoll_wait, (int fd, struct epoll_event *events, int maximum, int wait), fd,
-        events, maximum, wait)
+// A look that neither sleeps nor finds anything is not counted: how many there are is a matter of time.
+int epoll_wait(int fd, struct epoll_event *events, int maximum, int wait) {
+    int found = (int)syscall(SYS_epoll_wait, fd, events, maximum, wait);
+    if (wait != 0 || found != 0) add(EPOLL_WAIT, 1);
+    return found;
+}
 COUNTED(EPOLL_CTL, int, epoll_ctl, SYS_epoll_ctl, (int fd, int operation, int what, struct epoll_event *event), fd,
         operation, what, event)
 COUNTED(ACCEPT, int, accept4, SYS_accept4, (int fd, struct sockaddr *address, socklen_t *length, int flags), fd,

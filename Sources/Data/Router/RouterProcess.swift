@@ -19,12 +19,19 @@ package final class RouterProcess {
 
     /// Octets that ``init(configuration:memoryLimit:)`` takes at least as a limit.
     package static let leastMemoryLimit = MemoryLimit.least
+    /// Microseconds that a loop looks for events before it sleeps, while they come fast.
+    package static let usualPolling = 100
+    /// Microseconds that ``init(configuration:memoryLimit:pollFor:)`` takes at most.
+    package static let mostPolling = 1000
 
     /// Starts the threads. Nothing listens yet: ``apply()`` does that.
     ///
-    /// - Parameter memoryLimit: octets that the router may hold for streams and itself; 0 = no limit. A stream for
-    ///   which no memory is left is refused.
-    package init(configuration: RouterConfiguration, memoryLimit: Int = 0) {
+    /// - Parameters:
+    ///   - memoryLimit: octets that the router may hold for streams and itself; 0 = no limit. A stream for which no
+    ///     memory is left is refused.
+    ///   - pollFor: microseconds that a loop looks for events before it sleeps, while they come fast; 0 = none. A
+    ///     single processor is never kept from others so.
+    package init(configuration: RouterConfiguration, memoryLimit: Int = 0, pollFor: Int = RouterProcess.usualPolling) {
         self.configuration = configuration
         signal(SIGPIPE, SIG_IGN)
         RouterProcess.raiseDescriptorLimit()
@@ -34,8 +41,10 @@ package final class RouterProcess {
             idleMemory: IdleMemory())
         let empty = Core.emptySnapshot(routerID: core.routerID)
         let core = core
+        let isAlone = sysconf(Int32(_SC_NPROCESSORS_ONLN)) < 2
+        let window = isAlone ? 0 : UInt64(clamping: pollFor) * 1000
         workers = (0..<RouterProcess.loopCount(configuration.router)).map { index in
-            Worker(index: index, routerID: core.routerID, core: core, snapshot: empty)
+            Worker(index: index, routerID: core.routerID, core: core, snapshot: empty, pollFor: window)
         }
         core.join(workers)
         for worker in workers { worker.join(workers) }

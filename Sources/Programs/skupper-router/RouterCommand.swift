@@ -12,6 +12,8 @@ enum RouterCommand {
         var user: String?
         /// Octets; 0 = no limit.
         var memoryLimit = 0
+        /// Microseconds.
+        var pollFor = RouterProcess.usualPolling
     }
 
     private static let usage = """
@@ -29,6 +31,10 @@ enum RouterCommand {
           -U, --user NAME       give up root's rights and become NAME once started
           --max-memory SIZE     refuse streams for which no memory is left below SIZE, for
                                 example 64MiB (KiB, MiB, GiB; at least 32MiB; default: no limit)
+          --busy-poll MICROSECONDS
+                                look for events this long before sleeping, while they come fast;
+                                answers come sooner, processors are busier (0 to 1000; 0 = never;
+                                default: 100)
           -v, --version         print the version
           -h, --help            print this text
 
@@ -79,6 +85,13 @@ enum RouterCommand {
                         code: 1)
                 }
                 options.memoryLimit = octets
+            case "--busy-poll":
+                guard let value = value().flatMap({ Int($0) }), 0...RouterProcess.mostPolling ~= value else {
+                    return say(
+                        "skupper-router: --busy-poll needs a number of microseconds from 0 to "
+                            + "\(RouterProcess.mostPolling), for example 100\n", to: 2, code: 1)
+                }
+                options.pollFor = value
             default:
                 return say(
                     "skupper-router: unknown argument '\(argument)'; see skupper-router --help\n", to: 2, code: 1)
@@ -116,7 +129,8 @@ enum RouterCommand {
         for number in [SIGTERM, SIGINT, SIGQUIT] { sigaddset(&stopSignals, number) }
         pthread_sigmask(SIG_BLOCK, &stopSignals, nil)
         signal(SIGHUP, SIG_IGN)
-        let router = RouterProcess(configuration: configuration, memoryLimit: options.memoryLimit)
+        let router = RouterProcess(
+            configuration: configuration, memoryLimit: options.memoryLimit, pollFor: options.pollFor)
         if let failure = router.apply() {
             router.stop()
             return say("skupper-router: \(failure)\n", to: 2, code: 1)

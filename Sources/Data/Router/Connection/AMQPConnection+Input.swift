@@ -48,6 +48,7 @@ extension AMQPConnection {
             lastReceived = worker.now
             octetsIn += count
             worker.octetsFromPeers &+= count
+            worker.noteRead(count)
             return true
         }
         if count == 0 {

@@ -40,10 +40,17 @@ class EventLoop: @unchecked Sendable {  // the inbox is the only part other thre
     /// Turns of the loop since it started.
     private(set) var turns = 0
     private var looksAgain = false
+    private var polling: BriefPolling
+    /// This turn has read more than a few small messages.
+    private var movesMuch = false
+    /// Octets of one read that are much.
+    private static let much = 16_384
     private static let eventsAtOnce = 256
 
-    init(name: String) {
+    /// - Parameter pollFor: nanoseconds to look for events before sleeping while they come fast; 0 = none.
+    init(name: String, pollFor: UInt64 = 0) {
         self.name = name
+        polling = BriefPolling(window: pollFor)
         resolver = .allocate(capacity: 1)
         now = EventLoop.clock()
         epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
@@ -121,6 +128,10 @@ class EventLoop: @unchecked Sendable {  // the inbox is the only part other thre
     /// Called after events were handled and before the loop sleeps: flush what became dirty.
     func turnEnded() {}
 
+    /// So many octets were read at once.
+    @inline(__always)
+    final func noteRead(_ count: Int) { if count > EventLoop.much { movesMuch = true } }
+
     /// Looks for events once more before this turn's output leaves.
     func lookAgain() { looksAgain = true }
 
@@ -143,7 +154,7 @@ class EventLoop: @unchecked Sendable {  // the inbox is the only part other thre
         turnEnded()
         while true {
             let wait = patient.isEmpty ? max(0, min(nextTick - now, soonAt - now, 60_000)) : 0
-            let count = epoll_wait(epoll, events, Int32(EventLoop.eventsAtOnce), Int32(wait))
+            let count = nextEvents(events, Int32(wait))
             now = EventLoop.clock()
             turns &+= 1
             for index in 0..<max(0, Int(count)) { handle(events[index]) }
@@ -170,6 +181,29 @@ class EventLoop: @unchecked Sendable {  // the inbox is the only part other thre
         willStop()
         turnEnded()
         releaseClosed()
+    }
+
+    /// The next events, or none after `wait` milliseconds.
+    private func nextEvents(_ events: UnsafeMutablePointer<epoll_event>, _ wait: Int32) -> Int32 {
+        let most = Int32(EventLoop.eventsAtOnce)
+        guard wait > 0, polling.window > 0 else { return epoll_wait(epoll, events, most, wait) }
+        let began = uv_hrtime()
+        let movedMuch = movesMuch
+        movesMuch = false
+        let looks = polling.isDue && !movedMuch
+        if looks {
+            repeat {
+                let count = epoll_wait(epoll, events, most, 0)
+                if count != 0 {
+                    polling.waited(from: began, to: uv_hrtime(), lookedInVain: false, movedMuch: movedMuch)
+                    return count
+                }
+                sched_yield()
+            } while uv_hrtime() - began < polling.window
+        }
+        let count = epoll_wait(epoll, events, most, wait)
+        polling.waited(from: began, to: uv_hrtime(), lookedInVain: looks, movedMuch: movedMuch)
+        return count
     }
 
     private func handle(_ event: epoll_event) {

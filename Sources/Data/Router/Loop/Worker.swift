@@ -136,7 +136,8 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     var octetsFromPeers = 0
     private(set) var peers: [Worker] = []
 
-    init(index: Int, routerID: String, core: Core, snapshot: Snapshot) {
+    /// - Parameter pollFor: see ``EventLoop``.
+    init(index: Int, routerID: String, core: Core, snapshot: Snapshot, pollFor: UInt64 = 0) {
         self.index = index
         self.routerID = routerID
         isEdge = core.isEdge
@@ -150,7 +151,7 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         pool = SlabPool(keep: 64, slabCapacity: core.memory.slabCapacity)
         nextBridge = UInt64(index) << 48
         nextLink = UInt64(index) << 48
-        super.init(name: "loop \(index)")
+        super.init(name: "loop \(index)", pollFor: pollFor)
     }
 
     /// Octets that wait for sockets of services in all loops together above which new streams ask for caution; half of

@@ -225,6 +225,7 @@ final class TCPStream: DeliveryEnd {
             window.send(count, now: worker.now)
             flow?.noteRead(buffer, count)
             worker.counters.octetsIn += count
+            worker.noteRead(count)
             out.deliver(buffer, count, headroom: true)
             worker.flushStreams()
             if isClosed { return }
