@@ -1,11 +1,14 @@
 """A peer that goes away while its socket is not read, and a server with several addresses."""
 
+import array
 import contextlib
+import fcntl
 import json
 import os
 import select
 import socket
 import subprocess
+import termios
 import threading
 import time
 import unittest
@@ -56,6 +59,13 @@ def deaf_port(host="127.0.0.1"):
             client.setblocking(False)
             client.connect_ex(listener.getsockname())
         yield listener.getsockname()[1]
+
+
+def unsent(connection):
+    """Octets that the other side has not acknowledged (SIOCOUTQ)."""
+    count = array.array("i", [0])
+    fcntl.ioctl(connection, termios.TIOCOUTQ, count)
+    return count[0]
 
 
 class Unread(StreamCase):
@@ -146,6 +156,22 @@ class LastWords(StreamCase):
                 self.assertEqual(len(answer), self.count, f"of connection {number} with {self.count} octets")
                 self.assertEqual(answer, data[:self.count])
                 self.assertTrue(is_reset)
+
+    def test_long_answer_of_a_server_that_resets(self):
+        """No longer than what a kernel takes at once: what waits beyond is lost with a reset, as anywhere."""
+        data = os.urandom(40_000)
+
+        def server(connection):
+            if len(connection.recv(1, socket.MSG_PEEK)):
+                connection.sendall(data)
+                wait_until("the router to have it all", lambda: not unsent(connection), NOTICED)
+
+        port = self.service(server)
+        for number in range(20):
+            answer, is_reset = self.answer_before(port, len(data))
+            self.assertEqual(len(answer), len(data), f"of connection {number}")
+            self.assertEqual(answer, data)
+            self.assertTrue(is_reset)
 
     def test_last_octets_of_a_client_that_resets(self):
         received = []

@@ -92,6 +92,7 @@ extension TCPStream {
         guard room > 0 else { return updateWatch() }
         let count = read(descriptor, worker.cipherBuffer, room)
         if count > 0 {
+            worker.noteRead(count)
             tls.feed(worker.cipherBuffer, count)
             if !tls.isEstablished { continueHandshake() }
             if !isClosed, tls.isEstablished, out != nil { decrypt() }

@@ -167,7 +167,7 @@ final class TCPStream: DeliveryEnd {
         if failed, !isClosed { socketFailed() }
     }
 
-    /// What the peer said before it left, an answer or an alert perhaps, can still be read.
+    /// What the peer said before it left, an answer or an alert perhaps, can still be read, as far as the window goes.
     private func socketFailed() {
         guard let tls, !tls.isEstablished else {
             var before: UInt64
@@ -175,7 +175,9 @@ final class TCPStream: DeliveryEnd {
                 before = octetsSent
                 if poll?.isReading == true { readSocket() }
             } while !isClosed && octetsSent != before
-            return isPaused && !isLeaving ? leaveSoon() : fail()
+            if isClosed { return }
+            guard isPaused else { return fail() }
+            return isLeaving ? updateWatch() : leaveSoon()
         }
         readTLS()
         if isClosed { return }
@@ -185,7 +187,6 @@ final class TCPStream: DeliveryEnd {
 
     /// The link takes nothing just now, a new one perhaps: what can still be read waits for it, but not for long.
     private func leaveSoon() {
-        guard !isClosed else { return }
         isLeaving = true
         worker.limit(self, milliseconds: 1000)
         updateWatch()
