@@ -104,7 +104,9 @@ extension Worker {
     /// when the peer does not trunk.
     func streamConnection(_ group: NeighbourGroup, preferring preferred: ConnectionRef?) -> ConnectionRef {
         if group.data.isEmpty { return group.control }
-        if let preferred, group.data.contains(preferred) { return preferred }
+        // Also where it is the control connection, while data connections come up: on two connections what is said of
+        // the one stream could overtake the other.
+        if let preferred, preferred == group.control || group.data.contains(preferred) { return preferred }
         let start = nextTurn()
         let count = group.data.count
         for step in 0..<count {
