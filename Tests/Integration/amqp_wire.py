@@ -175,9 +175,9 @@ def sasl_init(mechanism="EXTERNAL", response=b""):
     return frame(performative(SASL_INIT, Symbol(mechanism), response), kind=1)
 
 
-def open_frame(container="test-peer", max_frame_size=16384, idle_milliseconds=None, hostname=None):
+def open_frame(container="test-peer", max_frame_size=16384, idle_milliseconds=None, hostname=None, offered=None):
     idle = None if idle_milliseconds is None else UInt(idle_milliseconds)
-    return frame(performative(OPEN, container, hostname, UInt(max_frame_size), UShort(100), idle))
+    return frame(performative(OPEN, container, hostname, UInt(max_frame_size), UShort(100), idle, None, None, offered))
 
 
 class PeerClosed(Exception):
@@ -195,6 +195,10 @@ class Peer:
         self.open_fields = open_fields
         self.remote_open = None
         self.mechanisms = None
+        # Frames that go out together with Open.
+        self.pipelined = b""
+        # The channel of the frame that was read last.
+        self.channel = None
         self._buffer = b""
 
     def handshake(self):
@@ -209,7 +213,7 @@ class Peer:
         code, fields, _ = self._read_frame()
         if code != SASL_OUTCOME or fields[0] != 0:
             raise PeerClosed(f"SASL refused: {fields}")
-        self.socket.sendall(AMQP_HEADER + open_frame(self.container, **self.open_fields))
+        self.socket.sendall(AMQP_HEADER + open_frame(self.container, **self.open_fields) + self.pipelined)
         self._expect_header(AMQP_HEADER)
         self.remote_open = self.expect(OPEN)
         return self
@@ -236,7 +240,7 @@ class Peer:
 
     def _read_frame(self):
         while True:
-            size, offset, _, _ = struct.unpack(">IBBH", self._read(8))
+            size, offset, _, self.channel = struct.unpack(">IBBH", self._read(8))
             body = self._read(size - 8)[offset * 4 - 8:]
             if body:
                 value, at = decode(body)

@@ -6,7 +6,7 @@ import threading
 
 from amqp_wire import (AMQP_VALUE, APPLICATION_PROPERTIES, ATTACH, BEGIN, FLOW, PROPERTIES, TRANSFER, Described, Peer,
                        PeerClosed, Symbol, UByte, UInt, ULong, decode, encode, frame)
-from harness import connect
+from harness import connect, wait_until
 
 WINDOW = UInt((1 << 31) - 1)
 KINDS = {0: "SITE", 1: "ROUTER", 2: "LINK", 4: "LISTENER", 5: "CONNECTOR", 14: "LOG", 15: "ROUTER_ACCESS",
@@ -54,6 +54,12 @@ class Collector:
     def is_told(self, source):
         """Whether a router has answered with all of its records."""
         return any("name" in router for router in self.find("ROUTER", id=source))
+
+    def await_heartbeats(self, count=2):
+        """Until each router known has sent so many more: what was due by now has been sent, to whoever it was for."""
+        seen = {source: len(self.heartbeats.get(source, [])) for source in list(self.sources)}
+        wait_until(f"{count} more heartbeats of {sorted(seen)}", lambda: all(
+            len(self.heartbeats.get(source, [])) >= before + count for source, before in seen.items()), 15)
 
     # --- links ---
 

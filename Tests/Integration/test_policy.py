@@ -239,6 +239,10 @@ class Policies(RouterCase):
                 with self.assertRaises(ManagementError) as refused:
                     management.create("vhost", "x", **fault)
                 self.assertEqual(refused.exception.status, 500, fault)
+            # Another entity with the rules of a host name that has some.
+            with self.assertRaises(ManagementError) as refused:
+                management.create("vhost", "other", hostname="app", allowUnknownUser=True, groups={"$default": FREE})
+            self.assertEqual(refused.exception.status, 400)
             with self.assertRaises(ManagementError):
                 management.update("vhost", "vhost/app", groups={"$default": {"sources": "b", "sourcePattern": "b"}})
             self.assertEqual(len(management.query("vhost")), 2)

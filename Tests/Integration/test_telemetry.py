@@ -123,9 +123,7 @@ class AtAnEdge(MeshCase):
         with Collector(interior.amqp_port) as first:
             wait_until("the records of both", lambda: is_told(first), 20)
             # Nothing that it asked for is still to be sent.
-            seen = {source: len(times) for source, times in first.heartbeats.items()}
-            wait_until("two more heartbeats of both", lambda: all(
-                len(first.heartbeats.get(source, [])) >= seen.get(source, 0) + 2 for source in first.sources), 15)
+            first.await_heartbeats()
         later = self.keep(Collector(edge.amqp_port))
         wait_until("the records of both", lambda: is_told(later), 25)
 

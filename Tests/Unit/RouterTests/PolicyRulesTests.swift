@@ -71,6 +71,21 @@ import Testing
         #expect(range.contains(nil) == (range == .everyone))
     }
 
+    /// A name server that does not answer must not hold up who has only numbers.
+    @Test func numbersAreNotLookedUp() throws {
+        func resolve(_ name: String) -> [HostNumber] {
+            Issue.record("asked for \(name)")
+            return []
+        }
+        for text in ["10.0.0.7", "10.0.0.0-10.0.0.9", "10.0.0.0 - 10.0.0.9"] {
+            #expect(try HostRange(text, resolve: resolve).contains(HostNumber(literal: "10.0.0.7")))
+        }
+        #expect(try HostRange("fe80::1-fe80::ff", resolve: resolve).contains(HostNumber(literal: "fe80::a")))
+        for text in ["10.0.0.9-10.0.0.1", "10.0.0.1-::1"] {
+            #expect(throws: PolicyError.self) { try HostRange(text, resolve: resolve) }
+        }
+    }
+
     @Test(arguments: [
         "10.0.0.9-10.0.0.1", "10.0.0.1-::1", "nowhere", "1-2-3", "10.0.0.1-", "-", "two-faced",
     ])

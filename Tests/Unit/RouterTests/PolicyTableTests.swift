@@ -68,6 +68,23 @@ import Testing
         #expect(table.vhost(for: "elsewhere.org") == nil)
     }
 
+    @Test func patternsGoWithTheirVhost() throws {
+        var table = try Self.table(
+            Self.rules("*.example.com", aliases: "x.*"), Self.rules("#.org", aliases: "*"), patterns: true)
+        #expect(table.vhost(for: "x.y")?.hostname == "*.example.com")
+        try table.define(Self.rules("*.example.com"))
+        #expect(table.vhost(for: "x.y") == nil)
+        #expect(table.vhost(for: "a.example.com")?.hostname == "*.example.com")
+        table.remove("*.example.com")
+        #expect(table.vhost(for: "a.example.com") == nil)
+        // The longest name that a host may have; one that is longer counts as none.
+        let longest = String(repeating: "a.", count: 126) + "org"
+        #expect(table.vhost(for: longest)?.hostname == "#.org")
+        try table.define(Self.rules("#.org"))
+        #expect(table.vhost(for: longest)?.hostname == "#.org")
+        #expect(table.vhost(for: "a" + longest) == nil)
+    }
+
     @Test func namesBelongToOneVhostOnly() throws {
         var table = try Self.table(Self.rules("h", aliases: "b"))
         let clashing = try [Self.rules("b"), Self.rules("k", aliases: "h"), Self.rules("k", aliases: "b")]

@@ -291,6 +291,16 @@ private func server(_ text: String) -> Step { (false, Array(text.utf8)) }
             ], ["HTTP/2 GET 200 |0|4 #1", "HTTP/2 GET 200 |0|0 #3"], .http2)
     }
 
+    /// A server may have answered before it has all of the request.
+    @Test func trailersAfterTheResponseAreNoRequest() {
+        expectEverywhere(
+            [
+                (true, HTTP2Observer.preface + frame(1, 4, 1, post)), (false, frame(1, 5, 1, [0x8D])),
+                (true, frame(0, 0, 1, [1]) + frame(1, 5, 1, kept("x-trailer", "1"))),
+                (true, frame(1, 5, 3, get + [0xBE])), (false, frame(1, 5, 3, [0x88])),
+            ], ["HTTP/2 POST 404 |0|0 #1", "HTTP/2 GET 200 |0|0 #3"], ends: true)
+    }
+
     @Test func pushedAndResetStreamsKeepTheTables() {
         expectEverywhere(
             [

@@ -40,14 +40,16 @@ extension AMQPConnection {
             target: Target(expiryPolicy: "link-detach", capabilities: capabilities), number: number)
     }
 
-    /// A sender of bids for the name of the mesh.
+    /// A sender of bids for the name of the mesh. A neighbour may refuse it any number of times, so no sender after the
+    /// first begins a session of its own.
     func attachBidder(_ number: UInt64) {
         guard phase == .frames, machine.state == .opened else { return }
         var target = Target(expiryPolicy: "link-detach", capabilities: [])
         target.address = WireNames.meshBid
         let source = Source(expiryPolicy: "link-detach", capabilities: [])
-        _ = beginSession(.endpoint).attach(
-            kind: .meshBid, role: .sender, source: source, target: target, number: number)
+        let session = bidSession ?? beginSession(.endpoint)
+        bidSession = session
+        _ = session.attach(kind: .meshBid, role: .sender, source: source, target: target, number: number)
     }
 
     /// Another connection took over, or this one is closing: everything but streams under way is detached.

@@ -5,11 +5,17 @@ extension AMQPConnection {
     /// Sessions a peer may open at once.
     private static let sessionMaximum = 2048
     private static let wideSessions = 32
+    /// Sessions of both sides at once, with those that we have ended and the peer has not.
+    private static let sessionsInAll = 4096
 
-    /// Begins a session of ours.
+    /// Begins a session of ours. A peer with which there are too many, because it does not end those that have failed,
+    /// has to go: their number is that of a channel.
     func beginSession(_ purpose: Session.Purpose) -> Session {
         let session = makeSession(purpose)
         sendBegin(session, remoteChannel: nil)
+        if sessions.count > AMQPConnection.sessionsInAll {
+            worker.closeSoon(self, reason: "more than \(AMQPConnection.sessionsInAll) sessions")
+        }
         return session
     }
 
@@ -91,6 +97,7 @@ extension AMQPConnection {
     /// A session is over: no new stream may start on it. Streams that waited for its links get links elsewhere.
     func forget(_ session: Session) {
         if endpointSession === session { endpointSession = nil }
+        if bidSession === session { bidSession = nil }
         if session.isForLongMessages { return forgetLongMessages(on: session) }
         guard streamingSession === session else { return }
         streamingSession = nil

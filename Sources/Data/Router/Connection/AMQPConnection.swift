@@ -84,6 +84,8 @@ final class AMQPConnection: EventTarget {
     var meshID: String?
     /// Edge router: carries the links to and from the interior, or a neighbour in its mesh.
     var endpointSession: Session?
+    /// Edge router: carries the senders of bids to a neighbour, each new one after the last has gone.
+    var bidSession: Session?
     /// The peer takes links of ours that carry one stream after another.
     var peerTakesStreamingLinks = false
     var idleStreamingLinks: [Link] = []

@@ -17,7 +17,8 @@ enum ConnectionRole: String, Sendable {
     var joinsEdge: Bool { self == .edge || self == .interEdge }
 }
 
-/// Everything a loop needs to run one AMQP connection; decided when it is opened and never changed.
+/// Everything a loop needs to run one AMQP connection; decided when it is opened. The policy may narrow its limits when
+/// the peer's Open has come.
 struct ConnectionSettings: Sendable {
     var role: ConnectionRole
     /// Name of the listener or connector entity.

@@ -43,6 +43,7 @@ extension Core {
         else {
             return Log.write(.core, .warning, "[C\(context.connection.id)] mesh announcement without an id dropped")
         }
+        guard edgePeers[context.connection]?.meshID != mesh else { return }
         edgePeers[context.connection, default: EdgePeer()].meshID = mesh
         for (_, known) in linkKeys where known.connection == context.connection {
             guard addresses[known.key] != nil else { continue }

@@ -67,6 +67,7 @@ extension Core {
             configurePolicy(entity)
             otherEntities.append(entity)
         case "vhost":
+            try checkIsOnlyVhost(entity)
             try defineVhost(entity)
             otherEntities.append(entity)
         default:

@@ -147,6 +147,8 @@ extension Core {
         else {
             return Log.write(.core, .warning, "[C\(context.connection.id)] mesh bid without ordinal or id dropped")
         }
+        // The connection is about to close, and nothing would take the bid away: it is no neighbour's.
+        guard info.container != routerID else { return }
         let fresh = newBid()
         meshDecided(
             isOwnNew: mesh.election.heard(

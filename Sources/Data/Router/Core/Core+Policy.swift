@@ -15,6 +15,16 @@ extension Core {
                 maxMessageSize: entity.integer("maxMessageSize") ?? 0))
     }
 
+    /// Rules are kept by host name: those of a second entity would take the place of the first one's, and go with
+    /// either.
+    func checkIsOnlyVhost(_ entity: Entity) throws(EntityFailure) {
+        let hostname = entity[string: "hostname"] ?? ""
+        let other = otherEntities.first { $0.type == "vhost" && ($0[string: "hostname"] ?? "") == hostname }
+        guard let other else { return }
+        throw EntityFailure(
+            status: 400, text: "vhost '\(other.name)' is for hostname '\(hostname)' already; update or delete that one")
+    }
+
     /// Makes or changes the rules of a vhost. The words of the failure begin as skrouterd's do, for its clients.
     func defineVhost(_ entity: Entity) throws(EntityFailure) {
         let hostname = entity[string: "hostname"] ?? ""
@@ -40,7 +50,9 @@ extension Core {
         }
     }
 
-    /// The numbers of a host's name. Start-up and management only, so it may be resolved in place.
+    /// The numbers of a host's name, resolved in place: at start-up, and when management makes or changes a vhost whose
+    /// `remoteHosts` has names. Until the name server has answered or the resolver has given up, the whole control
+    /// thread waits, other requests of management and HELLOs with it; ranges of numbers do not come here.
     private static func hostNumbers(_ name: String) -> [HostNumber] {
         guard !name.isEmpty else { return [] }
         var hints = addrinfo()

@@ -271,11 +271,13 @@ extension Worker {
         delivery.begin(on: link)
     }
 
-    /// Tells an interior router the name of our mesh; the control thread hears when it is known there.
+    /// Tells an interior router the name of our mesh; the control thread hears when it is known there. Of names that
+    /// wait for credit only the last one is sent.
     func announceMesh(_ bytes: [UInt8], on connectionID: UInt64, _ number: UInt64) {
         guard let connection = connections[connectionID], connection.phase == .frames,
             let link = connection.consumerLink(number)
         else { return }
+        for earlier in link.waiting.removeAll() { earlier.linkLost() }
         let receipt = MeshReceipt(core: core, connection: connection.ref)
         let delivery = OutgoingDelivery(
             connection: connection, head: bytes, presettled: false, producer: receipt, load: nil)

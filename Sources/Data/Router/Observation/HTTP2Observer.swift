@@ -57,6 +57,8 @@ final class HTTP2Observer {
     private var client: Reader
     private var server: Reader
     private var open: [UInt32: Exchange] = [:]
+    /// The highest stream that a request has begun; numbers of requests rise.
+    private var lastStream: UInt32 = 0
 
     /// Nil when too many such connections are observed, or without memory.
     init?(log: ExchangeLog) {
@@ -156,8 +158,10 @@ final class HTTP2Observer {
         reader.endsStream = reader.flags & Flag.endStream != 0
         reader.exchange = open[reader.stream]
         if reader.isClient {
-            // A second block of a request is its trailers.
-            guard reader.exchange == nil, open.count < HTTP2Observer.streamMaximum else { return }
+            // A second block of a request is its trailers, which may come when the response has ended.
+            guard reader.stream > lastStream else { return }
+            lastStream = reader.stream
+            guard open.count < HTTP2Observer.streamMaximum else { return }
             let exchange = log.begin("HTTP/2", streamID: reader.stream)
             open[reader.stream] = exchange
             reader.exchange = exchange

@@ -2,7 +2,9 @@ import CLibnghttp2
 
 /// The headers of one direction of an HTTP/2 connection, uncompressed (HPACK, RFC 7541) by nghttp2.
 ///
-/// Holds a table of at most ``tableMaximum`` octets and one field of at most about as much.
+/// Holds a table of at most ``tableMaximum`` octets and one field, whose name and value may come as that many octets
+/// each. For Huffman code nghttp2 takes twice the room of what comes: 256 KiB for the field, and up to 480 KiB for a
+/// table of characters whose codes are the longest.
 final class HeaderInflater {
     /// Octets of the table, unless the reader allows more.
     private static let tableUsual = 4096

@@ -15,8 +15,8 @@ enum ObserverChoice: UInt8, Sendable {
 /// Looks at the clear octets of one client's connection for requests and responses. It changes and delays nothing; what
 /// it does not understand ends the observation and never the stream.
 ///
-/// Memory of one stream: HTTP/1 at most 16 KiB of cut lines and 128 requests, HTTP/2 two tables and two fields of
-/// 64 KiB each and 256 requests.
+/// Memory of one stream: HTTP/1 at most 16 KiB of cut lines and 128 requests, HTTP/2 256 requests and what two
+/// ``HeaderInflater`` hold.
 final class StreamObserver {
     private enum State {
         /// So many octets of the client are the beginning of what HTTP/2 clients say first.

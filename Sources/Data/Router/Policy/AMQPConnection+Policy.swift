@@ -106,12 +106,16 @@ extension AMQPConnection {
         guard let policy else { return }
         self.policy = nil
         let gate = worker.core.policy
-        let state = gate.withTable { $0.states[policy.grant.vhost] } ?? PolicyTable.State()
+        // Asked for only where the line is written: every loop needs the table.
+        func refused() -> String {
+            let state = gate.withTable { $0.states[policy.grant.vhost] } ?? PolicyTable.State()
+            return "sessions_denied=\(state.sessionsDenied), senders_denied=\(state.sendersDenied), "
+                + "receivers_denied=\(state.receiversDenied), max_message_size_denied=\(state.messagesDenied)"
+        }
         Log.write(
             .policy, .debug,
             "[C\(ref.id)] of vhost '\(policy.grant.vhost)', group '\(policy.grant.group)' closed; refused in it "
-                + "so far: sessions_denied=\(state.sessionsDenied), senders_denied=\(state.sendersDenied), "
-                + "receivers_denied=\(state.receiversDenied), max_message_size_denied=\(state.messagesDenied)")
+                + "so far: \(refused())")
         if isCountedByPolicy { gate.closed(ref.id) }
     }
 

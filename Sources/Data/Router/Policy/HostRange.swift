@@ -37,10 +37,15 @@ enum HostRange: Equatable, Sendable {
 
     /// - Parameters:
     ///   - text: `*`, a host, or two with a hyphen between.
-    ///   - resolve: the numbers of a name; called for what is no number.
+    ///   - resolve: the numbers of a name; not called where the text has only numbers.
     init(_ text: String, resolve: (String) -> [HostNumber]) throws(PolicyError) {
         if text == "*" {
             self = .everyone
+            return
+        }
+        let parts = text.split(separator: "-", omittingEmptySubsequences: false).map(HostRange.trimmed)
+        if parts.count == 2, let low = HostNumber(literal: parts[0]), let high = HostNumber(literal: parts[1]) {
+            self = try HostRange.range(from: low, to: high, text)
             return
         }
         // A name may have hyphens of its own.
@@ -48,13 +53,18 @@ enum HostRange: Equatable, Sendable {
             self = .hosts(one...one)
             return
         }
-        let parts = text.split(separator: "-", omittingEmptySubsequences: false).map(HostRange.trimmed)
         guard parts.count == 2, let low = HostRange.single(parts[0], resolve),
             let high = HostRange.single(parts[1], resolve)
         else { throw PolicyError("'\(text)' is no host, nor two hosts with a hyphen between") }
+        self = try HostRange.range(from: low, to: high, text)
+    }
+
+    private static func range(
+        from low: HostNumber, to high: HostNumber, _ text: String
+    ) throws(PolicyError) -> HostRange {
         guard low.isIPv4 == high.isIPv4 else { throw PolicyError("'\(text)' goes from one address family to another") }
         guard low <= high else { throw PolicyError("'\(text)' must begin with the lower address") }
-        self = .hosts(low...high)
+        return .hosts(low...high)
     }
 
     private static func single(_ text: String, _ resolve: (String) -> [HostNumber]) -> HostNumber? {

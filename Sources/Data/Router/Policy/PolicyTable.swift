@@ -48,9 +48,29 @@ struct PolicyTable: Sendable {
         var sendersDenied = 0
         var receiversDenied = 0
         var messagesDenied = 0
+
+        fileprivate mutating func add(_ arrival: Arrival) {
+            approved += 1
+            current += 1
+            users[arrival.user, default: []].append(arrival.name)
+            hosts[arrival.host, default: []].append(arrival.name)
+        }
+
+        fileprivate mutating func remove(_ client: Client) {
+            current -= 1
+            State.remove(client.name, of: client.user, from: &users)
+            State.remove(client.name, of: client.host, from: &hosts)
+        }
+
+        /// In place: a copy of a long list at each close would take longer than all else.
+        private static func remove(_ name: String, of key: String, from table: inout [String: [String]]) {
+            guard let index = table[key]?.firstIndex(of: name) else { return }
+            table[key]?.remove(at: index)
+            if table[key]?.isEmpty == true { table[key] = nil }
+        }
     }
 
-    private struct Client {
+    fileprivate struct Client {
         var vhost: String
         var user: String
         var host: String
@@ -64,6 +84,9 @@ struct PolicyTable: Sendable {
     /// Host names of the vhosts by name and alias, and by what these are as patterns.
     private var owners: [String: String] = [:]
     private var patternOwners: [AddressPattern: String] = [:]
+    private var patterns: [(pattern: AddressPattern, hostname: String)] = []
+    /// Octets of a host name as clients give it; a longer one names no host.
+    static let hostnameMaximum = 255
 
     // MARK: Rules
 
@@ -82,7 +105,9 @@ struct PolicyTable: Sendable {
         forgetNames(of: rules.hostname)
         for name in names {
             owners[name] = rules.hostname
-            patternOwners[AddressPattern(name).canonical] = rules.hostname
+            let pattern = AddressPattern(name)
+            patternOwners[pattern.canonical] = rules.hostname
+            patterns.append((pattern, rules.hostname))
         }
         vhosts[rules.hostname] = rules
         if states[rules.hostname] == nil { states[rules.hostname] = State() }
@@ -95,6 +120,7 @@ struct PolicyTable: Sendable {
             let pattern = AddressPattern(name).canonical
             if patternOwners[pattern] == hostname { patternOwners[pattern] = nil }
         }
+        patterns.removeAll { $0.hostname == hostname }
     }
 
     /// Clients that are connected keep what they were granted; no other is admitted.
@@ -115,15 +141,14 @@ struct PolicyTable: Sendable {
     }
 
     private func bestPattern(for hostname: String) -> VhostRules? {
-        let words = AddressPattern.split(hostname)
-        var best: (pattern: AddressPattern, rules: VhostRules)?
-        for rules in vhosts.values {
-            for pattern in ([rules.hostname] + rules.aliases).map({ AddressPattern($0) }) where pattern.matches(words) {
-                if let current = best, !pattern.isMoreSpecific(than: current.pattern) { continue }
-                best = (pattern, rules)
-            }
+        let isHost = hostname.utf8.count <= PolicyTable.hostnameMaximum
+        let words = AddressPattern.split(isHost ? hostname : "")
+        var best: (pattern: AddressPattern, hostname: String)?
+        for candidate in patterns where candidate.pattern.matches(words) {
+            if let current = best, !candidate.pattern.isMoreSpecific(than: current.pattern) { continue }
+            best = candidate
         }
-        return best?.rules
+        return best.flatMap { vhosts[$0.hostname] }
     }
 
     // MARK: Connections
@@ -140,12 +165,7 @@ struct PolicyTable: Sendable {
         case .success(let grant):
             clients[arrival.id] = Client(
                 vhost: rules.hostname, user: arrival.user, host: arrival.host, name: arrival.name)
-            var state = states[rules.hostname] ?? State()
-            state.approved += 1
-            state.current += 1
-            state.users[arrival.user, default: []].append(arrival.name)
-            state.hosts[arrival.host, default: []].append(arrival.name)
-            states[rules.hostname] = state
+            states[rules.hostname, default: State()].add(arrival)
             return .success(grant)
         }
     }
@@ -192,18 +212,9 @@ struct PolicyTable: Sendable {
 
     /// A connection that had been admitted is gone.
     mutating func closed(_ id: UInt64) {
-        guard let client = clients.removeValue(forKey: id), var state = states[client.vhost] else { return }
-        state.current -= 1
-        PolicyTable.remove(client.name, of: client.user, from: &state.users)
-        PolicyTable.remove(client.name, of: client.host, from: &state.hosts)
-        let isOver = state.current == 0 && vhosts[client.vhost] == nil
-        states[client.vhost] = isOver ? nil : state
-    }
-
-    private static func remove(_ name: String, of key: String, from table: inout [String: [String]]) {
-        guard var names = table[key], let index = names.firstIndex(of: name) else { return }
-        names.remove(at: index)
-        table[key] = names.isEmpty ? nil : names
+        guard let client = clients.removeValue(forKey: id) else { return }
+        states[client.vhost]?.remove(client)
+        if vhosts[client.vhost] == nil, states[client.vhost]?.current == 0 { states[client.vhost] = nil }
     }
 
     /// Counts what a client of a vhost was refused.

@@ -10,8 +10,8 @@ final class FlowNames: Sendable {
     static let liveMaximum = 5000
     /// Requests on record at a time; further ones are not recorded.
     static let exchangeMaximum = 5000
-    /// Connections of HTTP/2 observed at a time; each has header tables.
-    static let tablesMaximum = 1000
+    /// Connections of HTTP/2 observed at a time; each has header tables, of 1.5 MB at the worst.
+    static let tablesMaximum = 200
     /// Five characters that name this router's records in the network.
     let source: String
     private let next = Atomic<Int>(1)
