@@ -176,7 +176,7 @@ final class TCPStream: DeliveryEnd {
                 if poll?.isReading == true { readSocket() }
             } while !isClosed && octetsSent != before
             if isClosed { return }
-            guard isPaused else { return fail() }
+            guard isPaused || awaitsReply else { return fail() }
             return isLeaving ? updateWatch() : leaveSoon()
         }
         readTLS()
@@ -185,7 +185,11 @@ final class TCPStream: DeliveryEnd {
         handshakeFailed(TLSFailure(text: "the peer reset the connection during the handshake"))
     }
 
-    /// The link takes nothing just now, a new one perhaps: what can still be read waits for it, but not for long.
+    /// Connector side: the reply stream is not open, for want of a path to the client so far.
+    private var awaitsReply: Bool { out == nil && !isOutFinished }
+
+    /// The link takes nothing just now, a new one perhaps, or there is no path yet: what can still be read waits for
+    /// it, but not for long.
     private func leaveSoon() {
         isLeaving = true
         worker.limit(self, milliseconds: 1000)
@@ -262,7 +266,7 @@ final class TCPStream: DeliveryEnd {
     func updateWatch() {
         guard isConnected else { return }
         countHeld()
-        if isLeaving, isPaused { return poll?.watch(read: false, write: false) ?? () }
+        if isLeaving, isPaused || awaitsReply { return poll?.watch(read: false, write: false) ?? () }
         var wantsRead = !isOutFinished && !isPaused && readRoom > 0 && (out != nil || isReplyDue)
         var wantsWrite = !queue.isEmpty
         if let tls {
