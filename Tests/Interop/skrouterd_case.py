@@ -223,3 +223,17 @@ def at_once(count, work, seconds=300):
     if any(thread.is_alive() for thread in threads):
         errors.append(f"{sum(thread.is_alive() for thread in threads)} of {count} hang")
     return errors
+
+
+class MixedNetwork:
+    """Routers named in `theirs` are skrouterd's."""
+
+    theirs = ()
+
+    @classmethod
+    def make(cls, name, **attributes):
+        if name not in cls.theirs:
+            return super().make(name, **attributes)
+        router = Skrouterd(name, cls.network.folder, cls.authority, **attributes)
+        cls.network.routers.append(router)
+        return router

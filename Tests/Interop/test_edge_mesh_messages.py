@@ -8,34 +8,20 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "Integratio
 
 from proton import Delivery, Message  # noqa: E402
 
-from harness import MeshCase, wait_until  # noqa: E402
-from skrouterd_case import Skrouterd, SkrouterdManagement, needs_skrouterd  # noqa: E402
+from harness import wait_until  # noqa: E402
+from skrouterd_case import MixedNetwork, SkrouterdManagement, needs_skrouterd  # noqa: E402
 import test_messaging  # noqa: E402
 
 MESH = ("a", "b", "c")
 PLACES = ("near", "far", "a", "b", "c", "out")
 
 
-class MeshMessages(test_messaging.MessagingCase):
+class MeshMessages(MixedNetwork, test_messaging.MessagingCase):
     """Edge routers a and b under `near`, c and `out` under `far`; a, b and c are connected to each other."""
-
-    theirs = ()
-
-    @classmethod
-    def make(cls, name, **attributes):
-        if name not in cls.theirs:
-            return super().make(name, **attributes)
-        router = Skrouterd(name, cls.network.folder, cls.authority, **attributes)
-        cls.network.routers.append(router)
-        return router
 
     @classmethod
     def start_network(cls):
-        cls.network = MeshCase()
-        cls.network.authority = cls.authority
-        cls.network._outcome = None
-        cls.network.setUp()
-        cls.addClassCleanup(cls.network.doCleanups)
+        cls.open_network()
         near, far = cls.make("near"), cls.make("far")
         far.connect_to(near.listen_for_routers())
         uplinks = {router: router.listen_for_routers(role="edge") for router in (near, far)}
@@ -52,8 +38,6 @@ class MeshMessages(test_messaging.MessagingCase):
             router.start(wait=False)
         for router in cls.by_name.values():
             router.wait_healthy(20)
-        cls.agents = {}
-        cls.addClassCleanup(lambda: [agent.connection.close() for agent in cls.agents.values()])
         wait_until("the mesh to have one name", cls.is_one_mesh, 20, 0.1)
 
     @classmethod

@@ -9,7 +9,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "Integratio
 from proton import Delivery, Message  # noqa: E402
 
 import test_messaging  # noqa: E402
-from harness import RANDOM, MeshCase  # noqa: E402
+from harness import RANDOM  # noqa: E402
 
 
 class TwoRouters(test_messaging.MessagingCase):
@@ -19,10 +19,7 @@ class TwoRouters(test_messaging.MessagingCase):
 
     @classmethod
     def start_network(cls):
-        cls.network = MeshCase()
-        cls.network.authority = cls.authority
-        cls.network._outcome = None
-        cls.network.setUp()
+        cls.open_network()
         small = cls.settings
         left = cls.make("left", dataConnectionCount="0")
         right = cls.make("right", dataConnectionCount="0")
@@ -30,9 +27,6 @@ class TwoRouters(test_messaging.MessagingCase):
         cls.by_name = {"left": left, "right": right}
         for router in cls.by_name.values():
             router.start()
-        cls.addClassCleanup(cls.network.doCleanups)
-        cls.agents = {}
-        cls.addClassCleanup(lambda: [agent.connection.close() for agent in cls.agents.values()])
 
 
 class SmallWindows(TwoRouters):

@@ -27,10 +27,7 @@ class MessagingCase(MeshCase):
     @classmethod
     def start_network(cls):
         """The routers are shared by the tests of a class; each test has addresses of its own."""
-        cls.network = MeshCase()
-        cls.network.authority = cls.authority
-        cls.network._outcome = None
-        cls.network.setUp()
+        cls.open_network()
         one, two, three = (cls.make(name) for name in ("one", "two", "three"))
         edge = cls.make("edge", mode="edge")
         two.connect_to(one.listen_for_routers())
@@ -43,6 +40,14 @@ class MessagingCase(MeshCase):
             router.add("address", name="many", pattern="a/*/many", distribution="multicast")
         for router in (one, two, three, edge):
             router.start()
+
+    @classmethod
+    def open_network(cls):
+        """What the routers of a class belong to; it ends after its clients."""
+        cls.network = MeshCase()
+        cls.network.authority = cls.authority
+        cls.network._outcome = None
+        cls.network.setUp()
         cls.addClassCleanup(cls.network.doCleanups)
         cls.agents = {}
         cls.addClassCleanup(lambda: [agent.connection.close() for agent in cls.agents.values()])

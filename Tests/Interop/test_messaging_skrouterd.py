@@ -3,28 +3,14 @@
 import unittest
 
 import test_messaging
-from skrouterd_case import Skrouterd, needs_skrouterd
+from skrouterd_case import MixedNetwork, needs_skrouterd
 
 
-class Mixed:
-    """Routers named in `theirs` are skrouterd's."""
-
-    theirs = ()
-
-    @classmethod
-    def make(cls, name, **attributes):
-        if name not in cls.theirs:
-            return super().make(name, **attributes)
-        router = Skrouterd(name, cls.network.folder, cls.authority, **attributes)
-        cls.network.routers.append(router)
-        return router
-
-
-class TheirMiddleAndEdge(Mixed):
+class TheirMiddleAndEdge(MixedNetwork):
     theirs = ("two", "edge")
 
 
-class TheirEnds(Mixed):
+class TheirEnds(MixedNetwork):
     theirs = ("one", "three")
     # What skrouterd itself does otherwise towards its own clients:
     # it lets receivers attach to another router's address, takes credit back only when a message finds nobody, gives

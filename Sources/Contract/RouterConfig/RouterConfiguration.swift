@@ -72,8 +72,13 @@ package struct RouterConfiguration: Hashable, Sendable {
         }
         self.router = router
         self.warnings = warnings + repeated
-        entities = located.map(\.entity).enumerated().sorted { left, right in
-            let ranks = (RouterConfiguration.rank(left.element.type), RouterConfiguration.rank(right.element.type))
+        entities = RouterConfiguration.inProcessingOrder(located.map(\.entity))
+    }
+
+    /// By the rank of their types; those of one rank stay in their order.
+    private static func inProcessingOrder(_ entities: [Entity]) -> [Entity] {
+        entities.enumerated().sorted { left, right in
+            let ranks = (rank(left.element.type), rank(right.element.type))
             return ranks.0 == ranks.1 ? left.offset < right.offset : ranks.0 < ranks.1
         }.map(\.element)
     }
@@ -116,11 +121,8 @@ package struct RouterConfiguration: Hashable, Sendable {
             Entity(type: $0, attributes: [:])
         }
         let first = entities.prefix { $0.type == "log" }
-        let rest = (entities.dropFirst(first.count) + missing + further).enumerated().sorted { left, right in
-            let ranks = (RouterConfiguration.rank(left.element.type), RouterConfiguration.rank(right.element.type))
-            return ranks.0 == ranks.1 ? left.offset < right.offset : ranks.0 < ranks.1
-        }
-        return first + logs + rest.map(\.element)
+        let rest = entities.dropFirst(first.count) + missing + further
+        return first + logs + RouterConfiguration.inProcessingOrder(Array(rest))
     }
 
     /// This configuration with the router's id set to `id`, for a file that leaves it out.

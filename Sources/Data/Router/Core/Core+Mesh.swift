@@ -149,14 +149,10 @@ extension Core {
         }
         // The connection is about to close, and nothing would take the bid away: it is no neighbour's.
         guard info.container != routerID else { return }
-        let fresh = newBid()
+        let fresh = Core.newBid(id: randomText(MeshElection.idCount), using: &random)
         meshDecided(
             isOwnNew: mesh.election.heard(
                 MeshElection.Bid(ordinal: ordinal, id: id), from: info.container, fresh: fresh))
-    }
-
-    func newBid() -> MeshElection.Bid {
-        Core.newBid(id: randomText(MeshElection.idCount), using: &random)
     }
 
     static func newBid(id: String, using random: inout SystemRandomNumberGenerator) -> MeshElection.Bid {

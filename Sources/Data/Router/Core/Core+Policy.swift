@@ -60,16 +60,7 @@ extension Core {
         var list: UnsafeMutablePointer<addrinfo>?
         guard getaddrinfo(name, nil, &hints, &list) == 0 else { return [] }
         defer { freeaddrinfo(list) }
-        var numbers: [HostNumber] = []
-        var next = list
-        while let entry = next {
-            if let address = entry.pointee.ai_addr {
-                let octets = SocketAddress(address, length: Int(entry.pointee.ai_addrlen)).hostOctets
-                if let number = HostNumber(octets) { numbers.append(number) }
-            }
-            next = entry.pointee.ai_next
-        }
-        return numbers
+        return SocketAddress.all(in: list).compactMap { HostNumber($0.hostOctets) }
     }
 
     /// Counters of the `policy` entity.

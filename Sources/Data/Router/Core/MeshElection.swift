@@ -27,10 +27,10 @@ struct MeshElection {
     /// A neighbour's bid, which takes the place of its last one.
     /// - Parameter fresh: used if both have the same ordinal, which neither can win with.
     /// - Returns: whether ``own`` is another one now, which every neighbour has to be told.
-    mutating func heard(_ bid: Bid, from peer: String, fresh: @autoclosure () -> Bid) -> Bool {
+    mutating func heard(_ bid: Bid, from peer: String, fresh: Bid) -> Bool {
         bids[peer] = bid
         guard bid.ordinal == own.ordinal else { return false }
-        own = fresh()
+        own = fresh
         return true
     }
 
@@ -40,11 +40,11 @@ struct MeshElection {
     /// its name from us keeps it, so we take a new one; the ordinal goes down because skupper-router takes no second
     /// bid with the ordinal of the first.
     /// - Returns: as ``heard(_:from:fresh:)``.
-    mutating func lost(_ peer: String, freshID: @autoclosure () -> String) -> Bool {
+    mutating func lost(_ peer: String, freshID: String) -> Bool {
         let wasOurs = meshID == own.id
         bids[peer] = nil
         guard wasOurs else { return false }
-        own = Bid(ordinal: own.ordinal - 1, id: freshID())
+        own = Bid(ordinal: own.ordinal - 1, id: freshID)
         return true
     }
 }

@@ -26,13 +26,7 @@ struct TreatmentRules: Sendable {
     /// The rule of an address; nil = ``fallback`` holds.
     func rule(for text: String) -> Rule? {
         if rules.isEmpty { return nil }
-        let words = AddressPattern.split(text)
-        var best: Rule?
-        for rule in rules where rule.pattern.matches(words) {
-            if let current = best, !rule.pattern.isMoreSpecific(than: current.pattern) { continue }
-            best = rule
-        }
-        return best
+        return rules.mostSpecific(for: AddressPattern.split(text)) { $0.pattern }
     }
 
     /// The treatment of an address that no router has told us of.

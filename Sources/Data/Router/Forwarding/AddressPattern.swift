@@ -79,3 +79,18 @@ struct AddressPattern: Hashable, Sendable {
         return result
     }
 }
+
+extension Sequence {
+    /// The element whose pattern matches these parts and is the most specific of those that do; the first of several.
+    func mostSpecific(for words: [Substring], pattern: (Element) -> AddressPattern) -> Element? {
+        var best: (element: Element, pattern: AddressPattern)?
+        for element in self {
+            let candidate = pattern(element)
+            guard candidate.matches(words), best.map({ candidate.isMoreSpecific(than: $0.pattern) }) ?? true else {
+                continue
+            }
+            best = (element, candidate)
+        }
+        return best?.element
+    }
+}

@@ -37,14 +37,7 @@ enum Resolver {
             let reason = String(cString: uv_strerror(status))
             return context.done(.failure(ResolveFailure(host: context.host, reason: reason)))
         }
-        var addresses: [SocketAddress] = []
-        var entry = list
-        while let current = entry, addresses.count < 16 {
-            if let address = current.pointee.ai_addr {
-                addresses.append(SocketAddress(address, length: Int(current.pointee.ai_addrlen)))
-            }
-            entry = current.pointee.ai_next
-        }
+        let addresses = SocketAddress.all(in: list, atMost: 16)
         uv_freeaddrinfo(list)
         context.done(.success(addresses))
     }

@@ -24,6 +24,19 @@ struct SocketAddress: Hashable, Sendable {
         return nil
     }
 
+    /// The addresses that a resolution has found.
+    static func all(in list: UnsafeMutablePointer<addrinfo>?, atMost most: Int = .max) -> [SocketAddress] {
+        var found: [SocketAddress] = []
+        var next = list
+        while let entry = next, found.count < most {
+            if let address = entry.pointee.ai_addr {
+                found.append(SocketAddress(address, length: Int(entry.pointee.ai_addrlen)))
+            }
+            next = entry.pointee.ai_next
+        }
+        return found
+    }
+
     /// AF_INET or AF_INET6.
     var family: Int32 { Int32(storage.withUnsafeBytes { $0.loadUnaligned(as: sa_family_t.self) }) }
 

@@ -135,7 +135,7 @@ final class HTTP2Observer {
             guard !reader.isClient else { return false }
             blockBegins(&reader, before: 4)
         case FrameType.reset:
-            if let exchange = open.removeValue(forKey: reader.stream) { log.end(exchange) }
+            streamEnded(reader.stream)
         case FrameType.settings: reader.settingSeen = 0
         default: return true
         }
@@ -149,7 +149,7 @@ final class HTTP2Observer {
             exchange.report.octets &+= UInt64(reader.length)
         } else {
             exchange.report.octetsReverse &+= UInt64(reader.length)
-            if reader.flags & Flag.endStream != 0 { responseEnded(reader.stream) }
+            if reader.flags & Flag.endStream != 0 { streamEnded(reader.stream) }
         }
     }
 
@@ -229,12 +229,12 @@ final class HTTP2Observer {
         let fields = fields(reader)
         guard reader.inflater.end(fields) else { return false }
         reader.isInBlock = false
-        if !reader.isClient, reader.endsStream { responseEnded(reader.stream) }
+        if !reader.isClient, reader.endsStream { streamEnded(reader.stream) }
         reader.exchange = nil
         return true
     }
 
-    private func responseEnded(_ stream: UInt32) {
+    private func streamEnded(_ stream: UInt32) {
         if let exchange = open.removeValue(forKey: stream) { log.end(exchange) }
     }
 

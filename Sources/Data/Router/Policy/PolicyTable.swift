@@ -143,12 +143,7 @@ struct PolicyTable: Sendable {
     private func bestPattern(for hostname: String) -> VhostRules? {
         let isHost = hostname.utf8.count <= PolicyTable.hostnameMaximum
         let words = AddressPattern.split(isHost ? hostname : "")
-        var best: (pattern: AddressPattern, hostname: String)?
-        for candidate in patterns where candidate.pattern.matches(words) {
-            if let current = best, !candidate.pattern.isMoreSpecific(than: current.pattern) { continue }
-            best = candidate
-        }
-        return best.flatMap { vhosts[$0.hostname] }
+        return patterns.mostSpecific(for: words) { $0.pattern }.flatMap { vhosts[$0.hostname] }
     }
 
     // MARK: Connections

@@ -94,15 +94,8 @@ struct VhostRules: Equatable, Sendable {
         switch value {
         case .list(let values): values.flatMap { items($0) }
         case .null, .map: []
-        default: value.description.split(separator: ",").map { trimmed($0) }.filter { !$0.isEmpty }
+        default: value.description.split(separator: ",").map { Schema.trimmed(String($0)) }.filter { !$0.isEmpty }
         }
-    }
-
-    private static func trimmed(_ text: Substring) -> String {
-        var text = text
-        while text.first?.isWhitespace == true { text.removeFirst() }
-        while text.last?.isWhitespace == true { text.removeLast() }
-        return String(text)
     }
 }
 

@@ -167,35 +167,6 @@ final class TCPStream: DeliveryEnd {
         if failed, !isClosed { socketFailed() }
     }
 
-    /// What the peer said before it left, an answer or an alert perhaps, can still be read, as far as the window goes.
-    private func socketFailed() {
-        guard let tls, !tls.isEstablished else {
-            var before: UInt64
-            repeat {
-                before = octetsSent
-                if poll?.isReading == true { readSocket() }
-            } while !isClosed && octetsSent != before
-            if isClosed { return }
-            guard isPaused || awaitsReply else { return fail() }
-            return isLeaving ? updateWatch() : leaveSoon()
-        }
-        readTLS()
-        if isClosed { return }
-        if tls.isEstablished { return fail() }
-        handshakeFailed(TLSFailure(text: "the peer reset the connection during the handshake"))
-    }
-
-    /// Connector side: the reply stream is not open, for want of a path to the client so far.
-    private var awaitsReply: Bool { out == nil && !isOutFinished }
-
-    /// The link takes nothing just now, a new one perhaps, or there is no path yet: what can still be read waits for
-    /// it, but not for long.
-    private func leaveSoon() {
-        isLeaving = true
-        worker.limit(self, milliseconds: 1000)
-        updateWatch()
-    }
-
     override func peerEnded() {
         guard !isClosed else { return }
         endsSeen = min(2, endsSeen + 1)
@@ -266,7 +237,10 @@ final class TCPStream: DeliveryEnd {
     func updateWatch() {
         guard isConnected else { return }
         countHeld()
-        if isLeaving, isPaused || awaitsReply { return poll?.watch(read: false, write: false) ?? () }
+        if isStuckLeaving {
+            poll?.watch(read: false, write: false)
+            return
+        }
         var wantsRead = !isOutFinished && !isPaused && readRoom > 0 && (out != nil || isReplyDue)
         var wantsWrite = !queue.isEmpty
         if let tls {
@@ -470,12 +444,6 @@ final class TCPStream: DeliveryEnd {
     }
 
     override func abort() { farEndFailed() }
-
-    /// A reset, after what the far end had said before in this turn: the answer of a server that then resets.
-    private func farEndFailed() {
-        if firstSpan >= 0 { flushSpans() }
-        fail()
-    }
 
     override func settledByProducer(_ state: DeliveryState) {
         isSourceSettled = true

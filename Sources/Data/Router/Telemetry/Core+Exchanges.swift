@@ -48,20 +48,15 @@ extension Core {
     }
 
     func sendExchanges() {
-        var batch: [AMQPValue] = []
-        var messages = 0
-        while messages < Telemetry.messagesInTick, let id = telemetry.changedExchanges.popFirst() {
-            telemetry.exchanges[id]?.isQueued = false
-            guard let record = telemetry.exchanges[id]?.record.takeChanges() else { continue }
-            batch.append(record)
-            if telemetry.exchanges[id]?.record.values[.endTime] != nil { dropExchange(id) }
-            if batch.count == Telemetry.recordsInMessage {
-                sendRecords(batch, to: flowAddress)
-                messages += 1
-                batch = []
+        sendRecords(to: flowAddress) {
+            while let id = telemetry.changedExchanges.popFirst() {
+                telemetry.exchanges[id]?.isQueued = false
+                guard let record = telemetry.exchanges[id]?.record.takeChanges() else { continue }
+                if telemetry.exchanges[id]?.record.values[.endTime] != nil { dropExchange(id) }
+                return record
             }
+            return nil
         }
-        if !batch.isEmpty { sendRecords(batch, to: flowAddress) }
     }
 }
 

@@ -105,24 +105,29 @@ extension Core {
         send(telemetry.message(to: address, subject: "RECORD", body: .list(records)), to: address)
     }
 
+    /// Sends what `next` gives, until that is nil or this tick has had its messages.
+    func sendRecords(to address: String, _ next: () -> AMQPValue?) {
+        for _ in 0..<Telemetry.messagesInTick {
+            var batch: [AMQPValue] = []
+            while batch.count < Telemetry.recordsInMessage, let record = next() { batch.append(record) }
+            if batch.isEmpty { return }
+            sendRecords(batch, to: address)
+        }
+    }
+
     private func sendBase() {
-        var batch: [AMQPValue] = []
-        var messages = 0
         // Parents before children, so that a collector can join them as they come.
-        let changed = telemetry.base.filter { $0.value.isChanged }.sorted {
+        var changed = telemetry.base.filter { $0.value.isChanged }.sorted {
             ($0.value.kind.rawValue, $0.key) < ($1.value.kind.rawValue, $1.key)
-        }
-        for (key, _) in changed where messages < Telemetry.messagesInTick {
-            guard let record = telemetry.base[key]?.takeChanges() else { continue }
-            batch.append(record)
-            if telemetry.base[key]?.values[.endTime] != nil { telemetry.forget(key) }
-            if batch.count == Telemetry.recordsInMessage {
-                sendRecords(batch, to: recordAddress)
-                messages += 1
-                batch = []
+        }.makeIterator()
+        sendRecords(to: recordAddress) {
+            while let (key, _) = changed.next() {
+                guard let record = telemetry.base[key]?.takeChanges() else { continue }
+                if telemetry.base[key]?.values[.endTime] != nil { telemetry.forget(key) }
+                return record
             }
+            return nil
         }
-        if !batch.isEmpty { sendRecords(batch, to: recordAddress) }
     }
 
     // MARK: Flows
@@ -229,20 +234,16 @@ extension Core {
     }
 
     private func sendFlows() {
-        var batch: [AMQPValue] = []
-        var messages = 0
-        while messages < Telemetry.messagesInTick, let id = telemetry.changedFlows.popFirst() {
-            telemetry.flows[id]?.isQueued = false
-            guard let flow = telemetry.flows[id] else { continue }
-            if let record = telemetry.flows[id]?.record.takeChanges() { batch.append(record) }
-            if flow.record.values[.endTime] != nil { drop(id) }
-            if batch.count == Telemetry.recordsInMessage {
-                sendRecords(batch, to: flowAddress)
-                messages += 1
-                batch = []
+        sendRecords(to: flowAddress) {
+            while let id = telemetry.changedFlows.popFirst() {
+                telemetry.flows[id]?.isQueued = false
+                guard let flow = telemetry.flows[id] else { continue }
+                let record = telemetry.flows[id]?.record.takeChanges()
+                if flow.record.values[.endTime] != nil { drop(id) }
+                if let record { return record }
             }
+            return nil
         }
-        if !batch.isEmpty { sendRecords(batch, to: flowAddress) }
     }
 
     private func sendFarSides() {
