@@ -104,12 +104,36 @@ class Reading(ProtonCase):
         self.assertEqual(body["results"], [[str(self.port), f"listener/service/{self.port}"]])
 
     def test_paging(self):
+        """Pages are pieces of the whole in one order, for rows of the control thread and for rows of the loops."""
+        for number in range(5):
+            self.one.tcp_listener(f"page-{number}")
         connection = self.connect()
-        everything = self.query(connection, "router.address")
-        self.assertGreater(len(everything), 3)
-        status, _, body = self.ask(connection, "QUERY", {"attributeNames": []}, entityType=PREFIX + "router.address",
-                                   count=2, offset=1)
-        self.assertEqual((status, len(body["results"])), (200, 2))
+        for _, attributes in self.one.entities[-5:]:
+            self.assertEqual(self.ask(connection, "CREATE", attributes, type=PREFIX + "tcpListener",
+                                      name=attributes["name"])[0], 201)
+        # One client for all requests: its links and its reply address are rows too.
+        client = SyncRequestResponse(connection, "$management")
+        self.page(client, "router.link", None, None)
+        for kind in ("router.address", "tcpListener", "router.link", "log"):
+            with self.subTest(type=kind):
+                everything = self.page(client, kind, None, None)
+                total = len(everything)
+                self.assertGreater(total, 5)
+                self.assertEqual(len(set(everything)), total)
+                for offset, count in ((1, 2), (0, 1), (0, total), (total - 1, 5), (total - 2, 2), (3, 0), (2, None),
+                                      (None, 3), (total, 1), (total + 100, 10), (1 << 31, None)):
+                    end = None if count is None else (offset or 0) + count
+                    self.assertEqual(self.page(client, kind, offset, count), everything[offset or 0:end],
+                                     f"offset {offset}, count {count} of {total}")
+
+    def page(self, client, kind, offset, count):
+        """Identities of one page."""
+        limits = {name: value for name, value in (("offset", offset), ("count", count)) if value is not None}
+        reply = client.call(Message(properties={"operation": "QUERY", "entityType": PREFIX + kind, **limits},
+                                    body={"attributeNames": ["identity"]}))
+        self.assertEqual(reply.properties["statusCode"], 200)
+        self.assertEqual(reply.body["attributeNames"], ["identity"])
+        return [row[0] for row in reply.body["results"]]
 
     def test_remote_router_through_its_own_address(self):
         self.await_way_back()

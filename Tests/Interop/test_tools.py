@@ -12,6 +12,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "Integration"))
@@ -143,7 +144,17 @@ class Skmanage(ToolCase):
         self.assertEqual(self.manage("get-annotations"), {})
         self.assertEqual(self.manage("get-mgmt-nodes"), ["amqp:/_topo/0/one/$management"])
         self.assertIn("listener", self.manage("get-json-schema")["entityTypes"])
-        self.assertIn("AGENT", {line[0] for line in self.manage("get-log", "limit=500")} | {"AGENT"})
+        self.assertNotIn("AGENT", {line[0] for line in self.manage("get-log", "limit=500")})
+        self.manage("update", "--identity", "log/AGENT", "enable=debug+")
+        self.manage("read", "--identity", "router/one")
+        module, level, text, *place, seconds = self.manage("get-log", "limit=1")[0]
+        self.assertEqual((module, level), ("AGENT", "debug"))
+        self.assertIn("GET-LOG", text.upper())
+        self.assertEqual([type(part) for part in place], [str, int])
+        self.assertLess(abs(seconds - time.time()), SECONDS)
+        modules = [line[0] for line in self.manage("get-log", "limit=500")]
+        self.assertGreater(modules.count("AGENT"), 2)
+        self.assertIn("SERVER", modules)
         self.assertGreater(len(self.manage("query")), 20)
 
     def test_log_levels_and_file_change_live(self):
