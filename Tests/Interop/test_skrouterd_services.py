@@ -81,10 +81,11 @@ class Bytes(ServiceCase):
                     self.start_all()
                     self.exchanges(port, (53_098, 65_536, 100_000, 131_073, 262_144), 12)
 
+    @allow(600)
     def test_two_thousand_at_once(self):
-        for near, far in BOTH_WAYS:
-            with self.part(listener=near, connector=far):
-                routers = self.network(near, far, None)
+        for near, far, between in self.ways():
+            with self.part(listener=near, connector=far, between=between):
+                routers = self.network(near, far, between)
                 gate = threading.Event()
                 port, _ = self.service(routers, echo)
                 self.start_all()
@@ -262,25 +263,37 @@ class Leaks(ServiceCase):
     @allow(max(300, CONNECTIONS // 20))
     def test_nothing_is_left_after_many_connections(self):
         for near, far in BOTH_WAYS:
-            with self.part(listener=near, connector=far):
-                routers = self.network(near, far, None)
-                port, _ = self.service(routers, echo)
-                self.start_all()
-                self.await_service(port)
-                self.many(port, 200)
-                before = {router.name: self.settled_counts(router) for router in routers}
-                resident = [{router.name: router.process.resident_kilobytes() // 1024 for router in routers}]
-                self.many(port, CONNECTIONS)
-                after = {}
-                for router in routers:
-                    after[router.name] = wait_until(
-                        f"{router.name} ({router.product}) to be back at {before[router.name]}",
-                        lambda router=router: self.is_back(self.counts(router), before[router.name]), 30, 0.5)
-                resident.append({router.name: router.process.resident_kilobytes() // 1024 for router in routers})
-                print(f"listener {near}, connector {far}: {CONNECTIONS} connections, counts {before} -> {after}, "
-                      f"MB resident {resident[0]} -> {resident[1]}")
-                ours = next(router.name for router in routers if router.product == OURS)
-                self.assertLess(resident[1][ours] - resident[0][ours], 20)
+            self.check(near, far, None)
+
+    @allow(max(300, CONNECTIONS // 20))
+    def test_nothing_is_left_with_a_router_between(self):
+        self.check(OURS, THEIRS, OURS)
+        self.check(THEIRS, OURS, THEIRS)
+
+    def check(self, near, far, between):
+        with self.part(listener=near, connector=far, between=between):
+            routers = self.network(near, far, between)
+            port, _ = self.service(routers, echo)
+            self.start_all()
+            self.await_service(port)
+            self.many(port, 200)
+            before = {router.name: self.settled_counts(router) for router in routers}
+            resident = [self.resident_megabytes(routers)]
+            self.many(port, CONNECTIONS)
+            after = {}
+            for router in routers:
+                after[router.name] = wait_until(
+                    f"{router.name} ({router.product}) to be back at {before[router.name]}",
+                    lambda router=router: self.is_back(self.counts(router), before[router.name]), 30, 0.5)
+            resident.append(self.resident_megabytes(routers))
+            print(f"listener {near}, connector {far}, between {between}: {CONNECTIONS} connections, "
+                  f"counts {before} -> {after}, MB resident {resident[0]} -> {resident[1]}")
+            for router in routers:
+                if router.product == OURS:
+                    self.assertLess(resident[1][router.name] - resident[0][router.name], 20, router.name)
+
+    def resident_megabytes(self, routers):
+        return {router.name: router.process.resident_kilobytes() // 1024 for router in routers}
 
     def is_back(self, now, before):
         """Links for streams are kept and used again, so their number may differ by what is open at once."""
