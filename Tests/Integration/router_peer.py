@@ -1,17 +1,19 @@
 """A router of our own making at the other end of an inter-router connection, for neighbours that misbehave.
 
 It speaks what makes a neighbour (router-protocol sheet, sections 2 and 3): control links, HELLO, link state and
-addresses, and streaming links as its test wants them.
+addresses, and streaming links as its test wants them; it never acknowledges what comes on those.
 """
 
 import socket
 import time
 
 from amqp_wire import (ATTACH, BEGIN, CLOSE, DETACH, DISPOSITION, FLOW, TRANSFER, Described, Peer, PeerClosed, Symbol,
-                       UByte, UInt, ULong, decode, encode)
+                       UByte, UInt, ULong, UShort, decode, encode)
 
 ANNOTATIONS = 0x534B50522D2D5241
 EVERYWHERE = "amqp:/_topo/0/all/"
+# The channel of the session on which it sends streams itself.
+STREAMS_OUT = 90
 
 
 class RouterPeer:
@@ -30,10 +32,17 @@ class RouterPeer:
         self.heard = []
         self.attached = []
         self.received = 0
-        self.credit_for_streams = None
+        # Sessions and streaming links that the router begins are answered, with credit for all there may be.
+        self.takes_streams = False
+        self.streams_taken = set()
+        self.stream_octets = 0
+        # Where the replies to streams that came are to go.
+        self.reply_addresses = []
+        self.streams_sent = 0
         self._hello_due = 0
         self.peer.send(BEGIN, None, UInt(0), UInt(10000), UInt(10000))
         self.peer.expect(BEGIN)
+        self.control_channel = self.peer.channel
         self._attach("control-in", 0, receiver=True)
         self._attach("control-out", 1, receiver=False)
         self.peer.send(FLOW, UInt(0), UInt(1 << 20), UInt(0), UInt(1 << 20), UInt(0), UInt(0), UInt(1 << 20))
@@ -117,12 +126,64 @@ class RouterPeer:
             if code == TRANSFER:
                 self._transfer(fields, payload, answers)
             elif code == BEGIN and fields[0] is None:
-                raise AssertionError("a session without our channel: read it through `begin`")
+                self._session_begun()
             elif code == ATTACH:
                 self.attached.append(fields)
+                if self.takes_streams and not fields[2] and self.peer.channel != self.control_channel:
+                    self._take_streams(fields)
+
+    def _session_begun(self):
+        if not self.takes_streams:
+            raise AssertionError("a session without our channel: read it through `begin`")
+        self.peer.send(BEGIN, UShort(self.peer.channel), UInt(0), UInt(1 << 30), UInt(1 << 30),
+                       channel=self.peer.channel)
+
+    def _take_streams(self, attach):
+        channel, handle = self.peer.channel, UInt(attach[1])
+        self.peer.send(ATTACH, attach[0], handle, True, UByte(2), UByte(0), Described(ULong(0x28), []),
+                       Described(ULong(0x29), []), channel=channel)
+        self.peer.send(FLOW, UInt(0), UInt(1 << 30), UInt(0), UInt(1 << 30), handle, UInt(0), UInt(1 << 20),
+                       channel=channel)
+
+    def begin_streams(self):
+        """A session and an anonymous link for streams that it sends."""
+        self.peer.send(BEGIN, None, UInt(0), UInt(1 << 30), UInt(1 << 30), channel=STREAMS_OUT)
+        self.peer.expect(BEGIN)
+        self.peer.send(ATTACH, "streams-out", UInt(0), False, UByte(2), UByte(0), Described(ULong(0x28), []),
+                       Described(ULong(0x29), []), None, None, UInt(0), channel=STREAMS_OUT)
+        self.peer.expect(FLOW)
+
+    def send_stream(self, address, octets=b"", replied=True):
+        """A stream with its end, so that the next can follow on the same link; its reply is to come here."""
+        number = self.streams_sent
+        self.streams_sent += 1
+        origin = "0/" + self.name
+        reply_to = f"amqp:/_topo/0/{self.name}/temp.stream{number}" if replied else None
+        head = b"".join([
+            encode(Described(ULong(ANNOTATIONS), [UInt(5), None, origin, [origin]])),
+            encode(Described(ULong(0x73), [None, None, address, None, reply_to, None, "application/octet-stream"])),
+            encode(Described(ULong(0x74), {"V": UInt(1)})),
+            encode(Described(ULong(0x77), None)),
+        ])
+        for more, payload in ((True, head), (False, octets)):
+            self.peer.send(TRANSFER, UInt(0), UInt(number), number.to_bytes(8, "little"), UInt(0), False, more,
+                           payload=payload, channel=STREAMS_OUT)
+
+    def _stream(self, fields, payload):
+        self.stream_octets += len(payload)
+        key = self.peer.channel, fields[0], fields[1]
+        if fields[1] is None or key in self.streams_taken:
+            return
+        self.streams_taken.add(key)
+        at, section = 0, None
+        while section is None or section.descriptor != 0x73:
+            section, at = decode(payload, at)
+        self.reply_addresses.append(section.value[4])
 
     def _transfer(self, fields, payload, answers):
         self.received += len(payload)
+        if self.peer.channel != self.control_channel:
+            return self._stream(fields, payload)
         if fields[0] != 0:
             return
         sections, at = {}, 0
