@@ -94,6 +94,11 @@ class RouterPeer:
         exist = self.addresses if addresses is None else addresses
         self.message(f"amqp:/_topo/0/{to or self.neighbour}/qdrouter.ma", "MAU", self._mobile(exist=exist))
 
+    def request_addresses(self, have):
+        """Asks for the neighbour's addresses, as one that knows those up to `have`."""
+        self.message(f"amqp:/_topo/0/{self.neighbour}/qdrouter.ma", "MAR",
+                     {"id": self.name, "pv": 2, "area": "0", "have_seq": have})
+
     def add_addresses(self, added, removed=()):
         self.mobile_sequence += 1
         self.message(EVERYWHERE + "qdrouter.ma", "MAU",
