@@ -1,13 +1,20 @@
 """Attributes of TCP services and telemetry, with the two ends of different products."""
 
+import collections
+import contextlib
 import random
+import shutil
+import ssl
 import unittest
 
 from skrouterd_case import BOTH_WAYS, OURS, THEIRS, MixedCase, needs_skrouterd
 
-from harness import SEED, Authority, Server, client_context, connect, echo, exchange, wait_until
+from harness import SEED, Authority, Server, client_context, connect, echo, exchange, free_port, wait_until
 from telemetry_collector import Collector
 from test_tls_services import TLSEnd, TLSServer, server_context, tls_echo
+
+# Connections among weighted addresses.
+ASKED = 300
 
 
 @needs_skrouterd
@@ -85,7 +92,137 @@ class TLSServices(AttributeCase):
                     self.assertIn(expected, [seen[0] for seen in server.seen])
 
 
+class Peers(AttributeCase):
+    """Who is let in, by the product whose socket it is; the other end of the service is the other product's."""
+
+    def rejected(self, port, identity):
+        """A client with this certificate gets no octet through."""
+        context = client_context(self.public.certificate, identity)
+        try:
+            with connect(port) as connection:
+                end = TLSEnd(connection, context, name="localhost").handshake()
+                end.send(b"let me in")
+                return end.receive() == b""
+        except (ssl.SSLError, ConnectionError):
+            return True
+
+    def test_authenticate_peer(self):
+        stranger = Authority(self.class_folder / "stranger", name="stranger CA").issue("stranger")
+        for near, far in BOTH_WAYS:
+            with self.part(listener=near, connector=far):
+                near, far = self.network(near, far)
+                self.profile(near, "web", self.web)
+                port = near.tcp_listener("guarded", sslProfile="web", authenticatePeer=True)
+                far.tcp_connector("guarded", self.keep(Server(echo)).port)
+                self.start_all()
+                self.await_service(port, 20)
+                for identity in (None, stranger):
+                    self.assertTrue(self.rejected(port, identity), identity)
+                self.assertFalse(self.rejected(port, self.public.issue("client")))
+
+    def test_name_of_the_server(self):
+        """A certificate for another name is refused by the connector, unless it is told not to look."""
+        elsewhere = self.public.issue("elsewhere", hosts=("elsewhere.example",))
+        for near, far in BOTH_WAYS:
+            with self.part(listener=near, connector=far):
+                near, far = self.network(near, far)
+                far.add("sslProfile", name="trust", caCertFile=str(self.web / "ca.crt"))
+                ports = {}
+                for name, identity, attributes in (("right", self.web, {}), ("wrong", elsewhere, {}),
+                                                   ("any", elsewhere, {"verifyHostname": False})):
+                    server = self.keep(TLSServer(tls_echo, server_context(identity)))
+                    far.tcp_connector(name, server.port, sslProfile="trust", host="localhost", **attributes)
+                    ports[name] = near.tcp_listener(name)
+                self.start_all()
+                for name, port in ports.items():
+                    self.await_service(port, 20)
+                    for _ in range(3):
+                        with connect(port) as connection, contextlib.suppress(ConnectionError):
+                            connection.sendall(b"hello")
+                            self.assertEqual(connection.recv(5), b"" if name == "wrong" else b"hello", name)
+
+    def test_certificate_of_a_connector(self):
+        for near, far in BOTH_WAYS:
+            with self.part(listener=near, connector=far):
+                near, far = self.network(near, far)
+                self.profile(far, "client", self.public.issue("client"))
+                server = self.keep(TLSServer(tls_echo, server_context(self.web, self.public.certificate)))
+                far.tcp_connector("known", server.port, sslProfile="client", host="localhost")
+                port = near.tcp_listener("known")
+                self.start_all()
+                self.await_exchange(port)
+                names = {pair[0][1] for _, peer, _ in server.seen if peer for pair in peer["subject"]}
+                self.assertEqual(names, {"client"})
+
+    def test_profile_with_new_files(self):
+        """New connections show the new certificate, those that were open go on."""
+        for near, far in BOTH_WAYS:
+            with self.part(listener=near, connector=far):
+                near, far = self.network(near, far)
+                folder = self.folder / f"files-{near.product}"
+                shutil.copytree(self.web, folder)
+                self.profile(near, "web", folder)
+                port = near.tcp_listener("renewed", sslProfile="web")
+                far.tcp_connector("renewed", self.keep(Server(echo)).port)
+                self.start_all()
+                self.await_service(port, 20)
+                old = self.serial(port)
+                open_one = self.dial(port)
+                newer = self.public.issue(f"newer-{near.product}")
+                for name in ("tls.crt", "tls.key"):
+                    shutil.copy(newer / name, folder / name)
+                with self.management(near) as management:
+                    management.update("sslProfile", "web", ordinal=1)
+                wait_until("the new certificate", lambda: self.serial(port) != old, 10)
+                open_one.send(b"still here")
+                self.assertEqual(open_one.receive(10), b"still here")
+                # Files that do not fit are refused at once, and what was stays in use.
+                new = self.serial(port)
+                (folder / "tls.key").write_text("no key")
+                with self.management(near) as management:
+                    status, text, _ = management.request("UPDATE", {"ordinal": 2}, name="web",
+                                                         type="io.skupper.router.sslProfile")
+                self.assertEqual(status, 400 if near.product == OURS else 500, text)
+                self.assertEqual(self.serial(port), new)
+
+    def profile(self, router, name, identity):
+        router.add("sslProfile", name=name, certFile=str(identity / "tls.crt"),
+                   privateKeyFile=str(identity / "tls.key"), caCertFile=str(identity / "ca.crt"))
+
+    def dial(self, port):
+        return TLSEnd(self.keep(connect(port)), client_context(self.public.certificate), name="localhost").handshake()
+
+    def serial(self, port):
+        with connect(port) as connection:
+            end = TLSEnd(connection, client_context(self.public.certificate), name="localhost").handshake()
+            return end.tls.getpeercert()["serialNumber"]
+
+
 class SeveralAddresses(AttributeCase):
+    def test_weights_across_products(self):
+        for near, far in BOTH_WAYS:
+            with self.part(listener=near, connector=far):
+                near, far = self.network(near, far)
+                port = free_port()
+                near.add("tcpListener", name="front", host="127.0.0.1", port=str(port),
+                         multiAddressStrategy="weighted")
+                for address, weight in (("heavy", 3), ("light", 1), ("never", 0)):
+                    near.add("listenerAddress", name=address, listener="front", address=address, value=weight)
+                    server = self.keep(Server(lambda connection, a=address: connection.sendall(a.encode())))
+                    far.tcp_connector(address, server.port, name=address)
+                self.start_all()
+                self.await_service(port, 20)
+                wait_until("both addresses to be used", lambda: {self.ask(port) for _ in range(20)} >= {
+                    "heavy", "light"}, 15)
+                counts = collections.Counter(self.ask(port) for _ in range(ASKED))
+                # Binomial with p = 1/4: five standard deviations.
+                self.assertLess(abs(counts["light"] - ASKED / 4), 5 * (ASKED * 3 / 16) ** 0.5, counts)
+                self.assertEqual((counts["never"], sum(counts.values())), (0, ASKED), counts)
+
+    def ask(self, port):
+        with contextlib.suppress(OSError), connect(port) as connection:
+            return connection.recv(100).decode()
+
     def test_priority_across_products(self):
         for near, far in BOTH_WAYS:
             with self.part(listener=near, connector=far):
