@@ -75,7 +75,7 @@ class Networks(MixedCase):
             self.await_nodes(routers[1], *(names[:1] + names[2:]), seconds=30)
 
     def test_full_mesh(self):
-        count = 4 if EACH == 3 else 8
+        count = 12 if LARGE else 4
         routers = self.alternating(count)
         for one in range(count):
             for two in range(one):
