@@ -7,7 +7,7 @@ import shutil
 import ssl
 import unittest
 
-from skrouterd_case import BOTH_WAYS, OURS, THEIRS, MixedCase, needs_skrouterd
+from skrouterd_case import BOTH_WAYS, OURS, THEIRS, MixedCase, at_once, needs_skrouterd
 
 from harness import SEED, Authority, Server, client_context, connect, echo, exchange, free_port, wait_until
 from telemetry_collector import Collector
@@ -15,6 +15,8 @@ from test_tls_services import TLSEnd, TLSServer, server_context, tls_echo
 
 # Connections among weighted addresses.
 ASKED = 300
+# Clients of a TLS service together.
+AT_ONCE = 200
 
 
 @needs_skrouterd
@@ -77,6 +79,34 @@ class TLSServices(AttributeCase):
                 end.send(b"all of it, please")
                 end.finish()
                 self.assertEqual(end.receive_all(), block, f"seed {SEED}")
+
+    def test_many_at_once_and_a_long_one(self):
+        """200 clients together, while 30 MB go there and back on one connection more."""
+        long = random.Random(SEED).randbytes(30_000_000)
+
+        def one(index):
+            data = long if index == AT_ONCE else index.to_bytes(4, "big") * 1000
+            with connect(self.port, 120) as connection:
+                end = TLSEnd(connection, client_context(self.public.certificate), name="localhost").handshake()
+                if data is long:
+                    # In pieces that are answered, for one thread has both directions.
+                    for at in range(0, len(data), 1 << 16):
+                        piece = data[at:at + (1 << 16)]
+                        end.send(piece)
+                        got = b""
+                        while len(got) < len(piece):
+                            got += end.receive()
+                        if got != piece:
+                            raise AssertionError(f"other octets at {at}")
+                    return
+                end.send(data)
+                end.finish()
+                if end.receive_all() != data:
+                    raise AssertionError("other octets")
+        for near, far in BOTH_WAYS:
+            with self.part(listener=near, connector=far):
+                self.port, _ = self.secure(*self.network(near, far))
+                self.assertEqual(at_once(AT_ONCE + 1, one, 120), [])
 
     def test_application_protocol_is_carried(self):
         for near, far in BOTH_WAYS:
