@@ -89,6 +89,7 @@ package final class RouterProcess {
                     return result.give(error.text)
                 }
             }
+            core.isOperational = true
             core.startTelemetry()
             core.tablesChanged()
             Log.write(

@@ -1,6 +1,4 @@
 import AMQPCodec
-import CLibuv
-import Glibc
 import RouterConfig
 
 /// The control thread's part of the policy: entities in, rows out.
@@ -28,8 +26,9 @@ extension Core {
     /// Makes or changes the rules of a vhost. The words of the failure begin as skrouterd's do, for its clients.
     func defineVhost(_ entity: Entity) throws(EntityFailure) {
         let hostname = entity[string: "hostname"] ?? ""
+        let lookup = HostLookup(patience: isOperational ? HostLookup.patience : HostLookup.patienceAtStart)
         do throws(PolicyError) {
-            let rules = try VhostRules(entity, resolve: Core.hostNumbers)
+            let rules = try VhostRules(entity, resolve: lookup.numbers)
             let failure: PolicyError? = policy.withTable { table in
                 do throws(PolicyError) {
                     try table.define(rules)
@@ -41,26 +40,18 @@ extension Core {
             if let failure { throw failure }
             for warning in rules.warnings { Log.write(.policy, .warning, warning) }
         } catch {
-            throw EntityFailure(status: 500, text: "PolicyError: Policy '\(hostname)' is invalid: \(error.text)")
+            var text = "PolicyError: Policy '\(hostname)' is invalid: \(error.text)"
+            if !lookup.unanswered.isEmpty {
+                text += "; no name server has answered in time for \(lookup.unanswered.joined(separator: ", ")): "
+                    + "try again, or give numbers"
+            }
+            throw EntityFailure(status: 500, text: text)
         }
         if !policy.isEnforced {
             Log.write(
                 .policy, .warning,
                 "vhost '\(hostname)' has no effect as long as the policy does not have enableVhostPolicy")
         }
-    }
-
-    /// The numbers of a host's name, resolved in place: at start-up, and when management makes or changes a vhost whose
-    /// `remoteHosts` has names. Until the name server has answered or the resolver has given up, the whole control
-    /// thread waits, other requests of management and HELLOs with it; ranges of numbers do not come here.
-    private static func hostNumbers(_ name: String) -> [HostNumber] {
-        guard !name.isEmpty else { return [] }
-        var hints = addrinfo()
-        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
-        var list: UnsafeMutablePointer<addrinfo>?
-        guard getaddrinfo(name, nil, &hints, &list) == 0 else { return [] }
-        defer { freeaddrinfo(list) }
-        return SocketAddress.all(in: list).compactMap { HostNumber($0.hostOctets) }
     }
 
     /// Counters of the `policy` entity.

@@ -17,6 +17,8 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
     /// Names the mesh of edge routers that this one is part of: 15 random characters.
     var meshID: String
     let startedSeconds: Int64
+    /// All that was configured is in place.
+    var isOperational = false
     private(set) var workers: [Worker] = []
     var routing: RoutingMachine
     let timers: RoutingTimers

@@ -70,7 +70,8 @@ class EventLoop: @unchecked Sendable {  // the inbox is the only part other thre
         precondition(epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event) == 0, "cannot watch a wake-up descriptor")
     }
 
-    private static func clock() -> Int64 {
+    /// Milliseconds of the clock that nobody sets.
+    static func clock() -> Int64 {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)
         return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000

@@ -1,6 +1,7 @@
 import Glibc
 import HTTPServer
 import RouterConfig
+import Threading
 
 /// This build's version, shown by `--version`, in Open and in management.
 package enum RouterVersion {
@@ -117,8 +118,8 @@ private final class HTTPEndpoints: Sendable {
     private unowned let core: Core
     private let healthz: Bool
     private let metrics: Bool
-    /// Seconds the control thread has to answer.
-    private static let patienceSeconds = 3
+    /// Milliseconds the control thread has to answer.
+    private static let patienceMilliseconds: UInt64 = 3000
 
     init(core: Core, healthz: Bool, metrics: Bool) {
         self.core = core
@@ -132,53 +133,17 @@ private final class HTTPEndpoints: Sendable {
         }
         switch request.path {
         case "/healthz" where healthz:
-            let answer = Answer()
+            let answer = Handover<String>()
             core.post { answer.give("OK\n") }
-            return answer.wait(seconds: HTTPEndpoints.patienceSeconds).map { .text($0) }
+            return answer.wait(milliseconds: HTTPEndpoints.patienceMilliseconds).map { .text($0) }
                 ?? .text("the control thread does not answer\n", status: 503)
         case "/metrics" where metrics:
-            let answer = Answer()
+            let answer = Handover<String>()
             core.collectCounters { answer.give($0.metricsText()) }
-            return answer.wait(seconds: HTTPEndpoints.patienceSeconds).map { .text($0) }
+            return answer.wait(milliseconds: HTTPEndpoints.patienceMilliseconds).map { .text($0) }
                 ?? .text("the router does not answer\n", status: 503)
         default:
             return .text("nothing here; try /healthz or /metrics\n", status: 404)
         }
-    }
-}
-
-/// One value handed from one thread to another that waits for it.
-private final class Answer: @unchecked Sendable {  // guarded by the mutex
-    private var mutex = pthread_mutex_t()
-    private var condition = pthread_cond_t()
-    private var value: String?
-
-    init() {
-        pthread_mutex_init(&mutex, nil)
-        pthread_cond_init(&condition, nil)
-    }
-
-    deinit {
-        pthread_cond_destroy(&condition)
-        pthread_mutex_destroy(&mutex)
-    }
-
-    func give(_ text: String) {
-        pthread_mutex_lock(&mutex)
-        value = text
-        pthread_cond_signal(&condition)
-        pthread_mutex_unlock(&mutex)
-    }
-
-    func wait(seconds: Int) -> String? {
-        var deadline = timespec()
-        clock_gettime(CLOCK_REALTIME, &deadline)
-        deadline.tv_sec += seconds
-        pthread_mutex_lock(&mutex)
-        defer { pthread_mutex_unlock(&mutex) }
-        while value == nil {
-            if pthread_cond_timedwait(&condition, &mutex, &deadline) != 0 { break }
-        }
-        return value
     }
 }
