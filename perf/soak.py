@@ -16,9 +16,11 @@ from harness import Authority, Router, can_connect, wait_until
 
 # Memory may grow by this between the first and the last fifth of the run: share, and megabytes on top.
 GROWTH_SHARE, GROWTH_MEGABYTES = 0.15, 2.0
-# The same load runs before the first sample is taken, for this share of the run: each loop keeps up to 64 free slabs
-# of 64 KB, and the fewer bursts a busy machine lets through, the longer it takes until there have been so many.
+# A greater load runs before the first sample is taken, for this share of the run, with so many more readers that fall
+# behind and bulk exchanges: each loop keeps up to 64 free slabs of 64 KB, and what a later burst left would look like
+# a leak.
 WARM_UP_SHARE = 1 / 6
+WARM_UP_READERS, WARM_UP_BULK = 12, 8
 
 
 class Echo:
@@ -55,14 +57,14 @@ class Load:
         self.errors = []
         self.threads = []
 
-    def start(self, kind, number):
-        for index in range(number):
-            generator = random.Random(f"{self.seed}/{kind.__name__}/{index}")
-            self.threads.append(threading.Thread(target=self._repeat, args=(kind, generator)))
+    def start(self, kind, number, until=None):
+        for _ in range(number):
+            generator = random.Random(f"{self.seed}/{kind.__name__}/{len(self.threads)}")
+            self.threads.append(threading.Thread(target=self._repeat, args=(kind, generator, until or self.until)))
             self.threads[-1].start()
 
-    def _repeat(self, kind, generator):
-        while time.monotonic() < self.until and len(self.errors) < 20:
+    def _repeat(self, kind, generator, until):
+        while time.monotonic() < until and len(self.errors) < 20:
             try:
                 kind(generator)
             except (OSError, AssertionError) as error:
@@ -206,6 +208,8 @@ def main():
             for kind, number in ((load.short, 4), (load.medium, 3), (load.bulk, 1), (load.slow, 3), (load.rude, 2),
                                  (load.talk, 8)):
                 load.start(kind, number)
+            load.start(load.slow, WARM_UP_READERS, until=begin)
+            load.start(load.bulk, WARM_UP_BULK, until=begin)
             watch(routers, load, begin, until, samples)
             for thread in load.threads:
                 thread.join(300)
