@@ -83,7 +83,7 @@ let package = Package(
         program(
             "skupper", ["LocalPlatform", "SiteModel", "SiteTrust", "ControlIO", "KubernetesAPI", "Threading"]),
         // Tests
-        .target(name: "TestKit", path: "Tests/Support/TestKit"),
+        .target(name: "TestKit", dependencies: ["AMQPCodec"], path: "Tests/Support/TestKit"),
         .executableTarget(
             name: "cluster-probe", dependencies: ["KubernetesAPI", "ControlIO", "Threading"],
             path: "Tests/Support/ClusterProbe"),

@@ -164,7 +164,7 @@ package enum TransferWriter {
             at &+= 1
         }
         if tail > 1 {
-            p.storeBytes(of: more ? 0x41 : 0x42, toByteOffset: at, as: UInt8.self)
+            p.storeBytes(of: more ? 0x41 : 0x40, toByteOffset: at, as: UInt8.self)
             at &+= 1
         }
         if aborted {

@@ -10,20 +10,29 @@ package struct RecordedUnit: Sendable {
     package let isProtocolHeader: Bool
 }
 
-/// A connection recorded between two skupper-router 3.5.1 (A connects, B listens), in the order of the wire.
+/// A connection recorded between two skupper-router 3.5.1 or between one and Proton's client, in the order of the wire.
 ///
 /// The recordings are `Unit/AMQPCodecTests/Fixtures/NAME.{connector,listener}.bin` with the octets of each direction
-/// and `NAME.order.txt` with the runs they arrived in. The one of a 2 MB transfer stops after 60 KB.
+/// and `NAME.order.txt` with the runs they arrived in. Tests/README.md says what each shows and how it is made.
 package struct RecordedConnection: Sendable, CustomStringConvertible {
     package let name: String
     /// Each stands where its last octet arrived.
     package let units: [RecordedUnit]
     package var description: String { name }
 
-    /// Names of all recordings: `plain` with one control and two data connections, restarted twice; `dcN` with N data
-    /// connections.
-    package static let names =
+    /// Two interior routers that carry TCP services: `plain` with one control and two data connections, restarted
+    /// twice; `dcN` with N data connections. The one of a 2 MB transfer stops after 60 KB.
+    package static let services =
         ["dc0-1", "dc1-1", "dc1-2"] + (1...5).map { "dc4-\($0)" } + (1...9).map { "plain-\($0)" }
+
+    /// Each made for one thing, see Interop/record_connections.py.
+    package static let features = [
+        "edge", "mesh", "failover", "upgrade-1", "upgrade-2", "drain", "multicast", "stream", "stream-sender",
+        "stream-receiver", "management", "refused",
+    ]
+
+    /// Names of all recordings.
+    package static let names = services + features
 
     /// All recordings.
     package static func all() throws -> [RecordedConnection] { try names.map { try RecordedConnection($0) } }

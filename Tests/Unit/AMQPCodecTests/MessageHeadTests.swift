@@ -29,7 +29,7 @@ import Testing
     }
 
     /// Sections are values behind descriptors, so they can be decoded and written again. Data sections are left as
-    /// they are.
+    /// they are. Proton and Python write lists that we write shorter or longer; their value must be the same.
     @Test func everyRecordedSectionEncodesToTheSameOctets() throws {
         var seen: [UInt64: Int] = [:]
         for (place, octets) in try Self.messages() {
@@ -46,7 +46,15 @@ import Testing
                     var encoder = AMQPEncoder()
                     encoder.described(descriptor)
                     encoder.value(value)
-                    #expect(encoder.bytes == section, "\(place)\n\(hex(section))\n\(hex(encoder.bytes))")
+                    if RecordedConnection.services.contains(where: { place.hasPrefix("\($0) ") }) {
+                        #expect(encoder.bytes == section, "\(place)\n\(hex(section))\n\(hex(encoder.bytes))")
+                    } else {
+                        let again = try withExactMemory(encoder.bytes) { memory in
+                            var reader = ByteReader(memory)
+                            return try AMQPValue.decode(from: &reader)
+                        }
+                        #expect(again == .described(.ulong(descriptor), value), "\(place)")
+                    }
                     if descriptor == 0x77 { break }
                 }
             }
@@ -62,7 +70,9 @@ import Testing
             let head = try Self.head(octets)
             guard let annotations = head.annotations else { continue }
             #expect(RouterAnnotationsTests.encode(annotations) == Array(octets[..<head.bareOffset]), "\(place)")
-            #expect(annotations.ingress == "0/A" || annotations.ingress == "0/B", "\(place)")
+            // Edge routers tell neither ingress nor trace.
+            let hop = annotations.ingress ?? ""
+            #expect(["0/A", "0/B"].contains(hop) || hop.isEmpty && annotations.trace.isEmpty, "\(place)")
             count += 1
         }
         #expect(count > 50)

@@ -40,8 +40,7 @@ import Testing
                 encoder.described(0x14)
                 encoder.fields([
                     .uint(handle), .uint(deliveryID), .binary(octets), .uint(0),
-                    settled ? .bool(true) : .null,
-                    more ? .bool(true) : aborted ? .bool(false) : .null, .null, .null, .null,
+                    settled ? .bool(true) : .null, more ? .bool(true) : .null, .null, .null, .null,
                     aborted ? .bool(true) : .null,
                 ])
             }

@@ -38,8 +38,7 @@ extension Core {
     /// An edge router tells of which mesh it is part.
     func meshAnnounced(_ context: MessageContext) {
         guard isEdgePeer(context.connection),
-            let mesh = context.head.applicationProperties.first(where: { $0.key.stringValue == "meshid" })?.value
-                .stringValue, mesh.utf8.count == MeshElection.idCount
+            let mesh = EdgeMessages.meshName(in: context.head.applicationProperties)
         else {
             return Log.write(.core, .warning, "[C\(context.connection.id)] mesh announcement without an id dropped")
         }
@@ -67,7 +66,7 @@ extension Core {
                 let isReachable = entries[produced.key].map { canReach($0, from: ref, peer) } ?? false
                 guard isReachable != produced.isToldReachable else { continue }
                 edgePeers[ref]?.produced[link]?.isToldReachable = isReachable
-                let message = reachability(produced.key, isReachable)
+                let message = EdgeMessages.reachability(produced.key, isReachable, own: "0/" + routerID)
                 let worker = workers[ref.worker]
                 worker.post { worker.sendMessage(message, on: ref.id, .number(tracking)) }
             }
@@ -81,19 +80,5 @@ extension Core {
         return entry.consumers.contains { consumer in
             consumer.connection != ref && (consumer.meshID == nil || consumer.meshID != peer.meshID)
         }
-    }
-
-    private func reachability(_ key: String, _ isReachable: Bool) -> [UInt8] {
-        let own = "0/" + routerID
-        var encoder = AMQPEncoder()
-        RouterAnnotations(ingress: own, trace: [own]).encode(into: &encoder)
-        encoder.described(0x70)
-        encoder.list(1) { $0.bool(false) }
-        encoder.described(0x77)
-        encoder.list(2) { list in
-            list.string(key)
-            list.bool(isReachable)
-        }
-        return encoder.bytes
     }
 }

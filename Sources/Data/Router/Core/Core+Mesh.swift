@@ -124,35 +124,22 @@ extension Core {
     }
 
     private func sendBid(_ ref: ConnectionRef, _ number: UInt64) {
-        let own = mesh.election.own
-        let message = serviceMessage { encoder in
-            encoder.map(2) { map in
-                map.symbol("ordinal")
-                map.long(own.ordinal)
-                map.symbol("id")
-                map.string(own.id)
-            }
-        }
+        let message = EdgeMessages.bid(mesh.election.own)
         let worker = workers[ref.worker]
         worker.post { worker.sendMessage(message, on: ref.id, .number(number)) }
     }
 
     /// A neighbour's bid.
     func bidReceived(_ context: MessageContext) {
-        let properties = context.head.applicationProperties
-        func property(_ name: String) -> AMQPValue? { properties.first { $0.key.stringValue == name }?.value }
         guard let info = connections[context.connection]?.info, info.role == .interEdge,
-            let ordinal = property("ordinal")?.intValue, let id = property("id")?.stringValue,
-            id.utf8.count == MeshElection.idCount, ordinal > Int64.min
+            let bid = EdgeMessages.bid(in: context.head.applicationProperties)
         else {
             return Log.write(.core, .warning, "[C\(context.connection.id)] mesh bid without ordinal or id dropped")
         }
         // The connection is about to close, and nothing would take the bid away: it is no neighbour's.
         guard info.container != routerID else { return }
         let fresh = Core.newBid(id: randomText(MeshElection.idCount), using: &random)
-        meshDecided(
-            isOwnNew: mesh.election.heard(
-                MeshElection.Bid(ordinal: ordinal, id: id), from: info.container, fresh: fresh))
+        meshDecided(isOwnNew: mesh.election.heard(bid, from: info.container, fresh: fresh))
     }
 
     static func newBid(id: String, using random: inout SystemRandomNumberGenerator) -> MeshElection.Bid {

@@ -84,13 +84,7 @@ extension Core {
     /// Tells the interior of which mesh we are part.
     func announceMesh() {
         guard let ref = uplink.connection else { return }
-        let id = meshID
-        let announcement = serviceMessage { encoder in
-            encoder.map(1) { map in
-                map.symbol("meshid")
-                map.string(id)
-            }
-        }
+        let announcement = EdgeMessages.meshName(meshID)
         let worker = workers[ref.worker]
         let number = uplink.mesh
         uplink.namesTold += 1
@@ -107,15 +101,6 @@ extension Core {
         let old = uplink.consumers
         uplink.consumers = adjust([:], to: Set(old.keys), role: .receiver, ref)
         _ = adjust(old, to: [], role: .receiver, ref)
-    }
-
-    /// A message of an edge router about itself: annotations and application properties.
-    func serviceMessage(_ properties: (inout AMQPEncoder) -> Void) -> [UInt8] {
-        var encoder = AMQPEncoder()
-        RouterAnnotations().encode(into: &encoder)
-        encoder.described(0x74)
-        properties(&encoder)
-        return encoder.bytes
     }
 
     // MARK: Proxies
@@ -166,10 +151,9 @@ extension Core {
 
     /// The interior tells whether an address of our producers has a consumer elsewhere.
     func trackingReceived(_ context: MessageContext, bytes: [UInt8]) {
-        guard context.connection == uplink.connection, case .list(let items)? = bodyValue(bytes), items.count >= 2,
-            let key = items[0].stringValue, case .bool(let isReachable) = items[1]
+        guard context.connection == uplink.connection, let told = EdgeMessages.reachability(in: bodyValue(bytes))
         else { return Log.write(.core, .warning, "[C\(context.connection.id)] address tracking message dropped") }
-        setReachable(key, isReachable)
+        setReachable(told.key, told.isReachable)
     }
 
     private func setReachable(_ key: String, _ isReachable: Bool) {
