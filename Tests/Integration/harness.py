@@ -130,7 +130,7 @@ class Authority:
                  "-days", 30, "-subj", f"/CN={name}",
                  "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
 
-    def issue(self, name, hosts=("127.0.0.1", "localhost"), days=30):
+    def issue(self, name, hosts=("127.0.0.1", "localhost"), days=30, subject=None):
         """A leaf for client and server use; returns its folder, with tls.crt, tls.key and ca.crt."""
         folder = self.folder / name
         if folder.exists():
@@ -144,7 +144,7 @@ class Authority:
             "extendedKeyUsage=serverAuth,clientAuth\nkeyUsage=digitalSignature,keyEncipherment\n")
         request = folder / "request"
         _openssl("req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", folder / "tls.key", "-out", request,
-                 "-subj", f"/CN={name}")
+                 "-subj", subject or f"/CN={name}")
         _openssl("x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self.key,
                  "-CAcreateserial", "-days", days, "-extfile", extensions, "-out", folder / "tls.crt")
         shutil.copy(self.certificate, folder / "ca.crt")

@@ -97,6 +97,33 @@ class Requests(ObserverCase):
         record = self.requests(conversation.address, 1)[0]
         self.assertEqual(record["octets_reverse"], 50_000)
 
+    def test_connections_are_counted_by_protocol(self):
+        self.service()
+
+        def are(*wanted):
+            """Both the metrics and the row say so."""
+            names = ("tcp", "http1", "http2")
+            metrics = self.near.metrics()
+            with ManagementClient(self.near.amqp_port) as management:
+                row = management.query("routerMetrics")[0]["connectionCounters"]
+            told = [tuple(int(metrics[f"qdr_{name}_service_connections"]) for name in names),
+                    tuple(row[name] for name in names)]
+            return told == [wanted, wanted]
+        steps = [(True, GET), (False, ANSWER)]
+        with Conversation(self.port, self.server, steps) as unseen:
+            # Nobody looks as long as no collector listens.
+            unseen.run()
+            wait_until("one connection to be counted", lambda: are(1, 0, 0), 10)
+            self.collect()
+            wait_until("the first to be alone again", lambda: are(1, 0, 0), 10)
+            with Conversation(self.port, self.server, steps) as one:
+                one.run()
+                wait_until("HTTP/1 to be counted", lambda: are(1, 1, 0), 10)
+                with Conversation(self.port, self.server, HTTP2["requests beside each other"][0]) as two:
+                    two.run()
+                    wait_until("HTTP/2 to be counted", lambda: are(1, 1, 1), 10)
+        wait_until("none to be left", lambda: are(0, 0, 0), 10)
+
     def test_latency_is_the_servers(self):
         self.service()
         self.collect()

@@ -35,11 +35,11 @@ enum JSONForm {
         return result
     }
 
-    /// Reads one value of any kind.
-    static func value(_ text: String) throws(ConfigError) -> AttributeValue {
-        let root = try decode(text, file: "value", flags: JSON_DECODE_ANY)
+    /// Reads one value of any kind. `file` stands in errors only.
+    static func value(_ text: String, file: String = "value") throws(ConfigError) -> AttributeValue {
+        let root = try decode(text, file: file, flags: JSON_DECODE_ANY)
         defer { json_decref(root) }
-        return try attributeValue(root, depth: 0, at: ConfigLocation(file: "value", line: nil))
+        return try attributeValue(root, depth: 0, at: ConfigLocation(file: file, line: nil))
     }
 
     private static func decode(

@@ -161,8 +161,8 @@ package struct RouterConfiguration: Hashable, Sendable {
             if attribute.isReadOnly, attribute.name != "type" {
                 return "\(place)\(entity.type).\(attribute.name) is set by the router; what the file gives is dropped"
             }
-            if attribute.flags.contains(.ignored) {
-                return "\(place)\(entity.type).\(attribute.name) is accepted but has no effect in this router"
+            if entity.hasNoEffect(attribute) {
+                return place + entity.warning(of: attribute.name)
             }
             return nil
         }

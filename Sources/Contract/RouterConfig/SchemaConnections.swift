@@ -18,8 +18,14 @@ extension Schema {
                 .string(
                     "password", flags: [.updatable, .hidden],
                     "Password of the key; the prefixes env:, file:, literal: and pass: tell where it is."),
-                .string("uidFormat", "Parts of a peer's certificate that make up its user name."),
-                .string("uidNameMappingFile", flags: [.ignored], "File of display names; not used by this router."),
+                .string(
+                    "uidFormat",
+                    "Parts of a peer's certificate that make up its user name, with semicolons between: up to seven of "
+                        + "c (country), s (state), l (locality), o (organization), u (unit), n (common name) and one "
+                        + "fingerprint, 1 (SHA-1), 2 (SHA-256) or 5 (SHA-512). Its subject if not given."),
+                .string(
+                    "uidNameMappingFile",
+                    "JSON file, an object that gives user names made by uidFormat other names."),
                 .integer(
                     "ordinal", in: 0...Int64.max, flags: [.updatable],
                     "Generation of the certificate, raised at rotation."),
@@ -54,7 +60,9 @@ extension Schema {
     /// What AMQP listeners and connectors have in common.
     private static let amqpAttributes: [Attribute] = [
         .port(default: "amqp", "Port number, or amqp (5672) or amqps (5671)."),
-        .choice("socketAddressFamily", ["IPv4", "IPv6"], "Address family; either if not given."),
+        .choice(
+            "socketAddressFamily", ["IPv4", "IPv6"],
+            "The only family of addresses that is bound or dialled; either if not given."),
         .choice("role", roles, default: "normal", "What the connection is for."),
         .integer(
             "cost", default: 1, in: 1...2_147_483_647, flags: [.updatable],
@@ -92,14 +100,20 @@ extension Schema {
         .string("failoverUrls", "Addresses the peer should try when this connection is lost."),
         .boolean("healthz", default: true, "Whether HTTP serves /healthz."),
         .boolean("metrics", default: true, "Whether HTTP serves /metrics."),
-        .boolean("websockets", default: true, "Whether HTTP accepts AMQP over WebSocket."),
+        .boolean(
+            "websockets", default: true, flags: [.ignored],
+            "Whether HTTP accepts AMQP over WebSocket; this router does not."),
         .boolean("http", default: false, "Whether the socket speaks HTTP."),
-        .path("httpRootDir", "Folder of files served over HTTP, or disabled."),
+        .path(
+            "httpRootDir",
+            "disabled, or a folder, whose files this router does not serve; if given, the socket speaks HTTP."),
     ]
 
     private static let connectorAttributes: [Attribute] = [
         .string("proxyProfile", "Name of the proxyProfile to dial through."),
-        .boolean("allowRedirect", default: true, "Whether a redirection by the peer is followed."),
+        .boolean(
+            "allowRedirect", default: true, flags: [.ignored],
+            "Whether a redirection by the peer is followed; this router follows none."),
         .boolean("verifyHostname", default: true, "Whether the peer's certificate must carry the name dialled."),
         .string("saslUsername", "User name for SASL."),
         .string("saslPassword", flags: [.hidden], "Password for SASL; env:, file: and pass: tell where it is."),

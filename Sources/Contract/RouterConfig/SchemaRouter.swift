@@ -77,7 +77,8 @@ extension Schema {
         .string("area", default: "0", flags: [.readOnly], "Routing area; there is one only."),
         .string("version", flags: [.readOnly], "Version of the router."),
         .string("hostName", flags: [.readOnly], "Name of the host the router runs on."),
-        .string("metadata", "Free text about the router; a controller keeps its site id here, in JSON."),
+        .string(
+            "metadata", "Free text about the router; reported only. A controller keeps its site id here, in JSON."),
     ]
 
     private static let routerTimingAttributes: [Attribute] = [

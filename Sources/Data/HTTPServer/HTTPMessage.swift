@@ -52,6 +52,13 @@ package struct HTTPResponse: Sendable {
     }
 }
 
+/// The addresses of a host at which a server may be reached.
+package enum HTTPAddressFamily: Hashable, Sendable {
+    case any
+    case ipv4
+    case ipv6
+}
+
 /// How much a client may take of the server.
 package struct HTTPLimits: Hashable, Sendable {
     /// Octets of a request's body; longer ones are answered with 413.
@@ -81,6 +88,7 @@ package enum HTTPServerError: Error, Hashable, Sendable {
     case badCertificate(reason: String)
     case badPrivateKey(reason: String)
     case badClientCA(reason: String)
+    case badCiphers(String)
     case unreadableFile(path: String, reason: String)
     /// An identity for a server that was made without one.
     case notTLS
@@ -101,9 +109,12 @@ extension HTTPServerError: CustomStringConvertible {
             "the server certificate cannot be used: \(reason); give a PEM file with the certificate first, "
                 + "then its chain"
         case .badPrivateKey(let reason):
-            "the private key cannot be used: \(reason); give the unencrypted PEM key of the certificate"
+            "the private key cannot be used: \(reason); give the PEM key of the certificate, and its password if it is "
+                + "encrypted"
         case .badClientCA(let reason):
             "the CA for client certificates cannot be used: \(reason); give a PEM file with at least one certificate"
+        case .badCiphers(let list):
+            "no cipher can be used of '\(list)'; give a list in OpenSSL's form"
         case .unreadableFile(let path, let reason):
             "cannot read \(path): \(reason); check that the file exists and that this user may read it"
         case .notTLS:

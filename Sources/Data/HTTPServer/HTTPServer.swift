@@ -15,12 +15,12 @@ package final class HTTPServer: Sendable {
 
     /// Binds `host` (empty for every address) and `port` (0 for any free one) and starts to serve.
     ///
-    /// With `tls` nil it speaks clear text. Throws `HTTPServerError`.
+    /// With `tls` nil it speaks clear text, with it nothing else. Throws `HTTPServerError`.
     package init(
-        host: String, port: UInt16, tls: TLSIdentity?, limits: HTTPLimits = HTTPLimits(),
-        handler: @escaping @Sendable (HTTPRequest) -> HTTPResponse
+        host: String, port: UInt16, family: HTTPAddressFamily = .any, tls: TLSIdentity?,
+        limits: HTTPLimits = HTTPLimits(), handler: @escaping @Sendable (HTTPRequest) -> HTTPResponse
     ) throws(HTTPServerError) {
-        let socket = try ListeningSocket(host: host, port: port)
+        let socket = try ListeningSocket(host: host, port: port, family: family)
         self.port = socket.port
         loop = try ServerLoop(socket: socket, tls: tls, limits: limits, handler: handler)
         thread = Locked(try loop.start())

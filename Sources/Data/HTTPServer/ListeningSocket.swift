@@ -6,11 +6,12 @@ struct ListeningSocket: ~Copyable {
     /// The port in use; the system's choice if 0 was asked for.
     let port: UInt16
 
-    /// Binds the first address of `host` that can be bound; an empty host is every address, IPv6 and IPv4.
-    init(host: String, port: UInt16) throws(HTTPServerError) {
+    /// Binds the first address of `host` that can be bound; an empty host is every address, IPv6 and IPv4. Of the
+    /// addresses only those of `family` count.
+    init(host: String, port: UInt16, family: HTTPAddressFamily = .any) throws(HTTPServerError) {
         var failure = ENOENT
-        for address in try ListeningSocket.addresses(host, port) {
-            switch ListeningSocket.listen(on: address) {
+        for address in try ListeningSocket.addresses(host, port, family) {
+            switch ListeningSocket.listen(on: address, takesIPv4: family == .any) {
             case .success(let descriptor):
                 self.descriptor = descriptor
                 self.port = ListeningSocket.boundPort(of: descriptor) ?? port
@@ -44,8 +45,11 @@ struct ListeningSocket: ~Copyable {
         let bytes: [UInt8]
     }
 
-    private static func addresses(_ host: String, _ port: UInt16) throws(HTTPServerError) -> [Address] {
+    private static func addresses(
+        _ host: String, _ port: UInt16, _ family: HTTPAddressFamily
+    ) throws(HTTPServerError) -> [Address] {
         var hints = addrinfo()
+        hints.ai_family = family == .any ? AF_UNSPEC : family == .ipv4 ? AF_INET : AF_INET6
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV
         var list: UnsafeMutablePointer<addrinfo>?
@@ -67,16 +71,16 @@ struct ListeningSocket: ~Copyable {
         return host.isEmpty ? result.filter { $0.family == AF_INET6 } + result.filter { $0.family != AF_INET6 } : result
     }
 
-    private static func listen(on address: Address) -> Result<Int32, SystemError> {
+    private static func listen(on address: Address, takesIPv4: Bool) -> Result<Int32, SystemError> {
         let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
         let descriptor = socket(address.family, type, 0)
         guard descriptor >= 0 else { return .failure(SystemError(code: errno)) }
         var on: Int32 = 1
-        var off: Int32 = 0
+        var isIPv6Only: Int32 = takesIPv4 ? 0 : 1
         let size = socklen_t(MemoryLayout<Int32>.size)
         setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, size)
         if address.family == AF_INET6 {
-            setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &off, size)
+            setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &isIPv6Only, size)
         }
         let bound = address.bytes.withUnsafeBytes { bytes in
             bind(

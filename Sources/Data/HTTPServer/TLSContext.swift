@@ -10,10 +10,16 @@ package struct TLSIdentity: Hashable, Sendable {
 
     /// The server's certificate, then its chain, in PEM.
     package var certificatePEM: String
-    /// The private key in PEM, without password.
+    /// The private key in PEM.
     package var privateKeyPEM: String
+    /// What the key is encrypted with; nil for a key in clear.
+    package var privateKeyPassword: String?
     /// The oldest TLS version accepted.
     package var minimumVersion: Version
+    /// The newest TLS version accepted.
+    package var maximumVersion = Version.tls13
+    /// Ciphers for TLS 1.2 in OpenSSL's list form; nil for OpenSSL's own choice.
+    package var ciphers: String?
     /// If given, clients must have a certificate that leads to one of these.
     package var clientCAPEM: String?
 
@@ -86,8 +92,13 @@ final class TLSContext: @unchecked Sendable {
     }
 
     private static func configure(_ context: OpaquePointer, _ identity: TLSIdentity) throws(HTTPServerError) {
-        let version = identity.minimumVersion == .tls13 ? TLS1_3_VERSION : TLS1_2_VERSION
-        _ = SSL_CTX_ctrl(context, SSL_CTRL_SET_MIN_PROTO_VERSION, Int(version), nil)
+        func number(_ version: TLSIdentity.Version) -> Int { Int(version == .tls13 ? TLS1_3_VERSION : TLS1_2_VERSION) }
+        _ = SSL_CTX_ctrl(context, SSL_CTRL_SET_MIN_PROTO_VERSION, number(identity.minimumVersion), nil)
+        _ = SSL_CTX_ctrl(context, SSL_CTRL_SET_MAX_PROTO_VERSION, number(identity.maximumVersion), nil)
+        if let ciphers = identity.ciphers, !ciphers.isEmpty, SSL_CTX_set_cipher_list(context, ciphers) != 1 {
+            ERR_clear_error()
+            throw .badCiphers(ciphers)
+        }
         // SSL_OP_NO_RENEGOTIATION, a cast macro that Swift does not see: renegotiation is work at the client's will.
         _ = SSL_CTX_set_options(context, UInt64(1) << 30)
         // Requests are few and far between: sessions are not worth their memory.
@@ -104,7 +115,9 @@ final class TLSContext: @unchecked Sendable {
                 throw .badCertificate(reason: lastError())
             }
         }
-        guard let key = privateKey(identity.privateKeyPEM) else { throw .badPrivateKey(reason: lastError()) }
+        guard let key = privateKey(identity.privateKeyPEM, identity.privateKeyPassword) else {
+            throw .badPrivateKey(reason: lastError())
+        }
         defer { EVP_PKEY_free(key) }
         guard SSL_CTX_use_PrivateKey(context, key) == 1, SSL_CTX_check_private_key(context) == 1 else {
             throw .badPrivateKey(reason: "it is not the key of the certificate (\(lastError()))")
@@ -139,9 +152,17 @@ final class TLSContext: @unchecked Sendable {
         return result
     }
 
-    private static func privateKey(_ pem: String) -> OpaquePointer? {
+    private static func privateKey(_ pem: String, _ password: String?) -> OpaquePointer? {
         var key: OpaquePointer?
-        withMemoryBIO(pem) { key = PEM_read_bio_PrivateKey($0, nil, refusePassword, nil) }
+        withMemoryBIO(pem) { bio in
+            guard let password else {
+                key = PEM_read_bio_PrivateKey(bio, nil, refusePassword, nil)
+                return
+            }
+            // Without a callback OpenSSL takes the text that it is given for the password.
+            var octets = Array(password.utf8CString)
+            key = octets.withUnsafeMutableBytes { PEM_read_bio_PrivateKey(bio, nil, nil, $0.baseAddress) }
+        }
         return key
     }
 

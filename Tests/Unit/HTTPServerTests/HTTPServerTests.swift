@@ -49,6 +49,22 @@ import Testing
         #expect(try client.receiveResponse().body == "127.0.0.1")
     }
 
+    @Test func anAddressOfAnotherFamilyIsNotBound() throws {
+        for (host, family) in [("127.0.0.1", HTTPAddressFamily.ipv6), ("::1", .ipv4)] {
+            do {
+                _ = try HTTPServer(host: host, port: 0, family: family, tls: nil) { _ in .text("") }
+                Issue.record("bound \(host)")
+            } catch {
+                guard case .cannotBind(host, 0, _) = error else { throw error }
+            }
+        }
+        let server = try HTTPServer(host: "", port: 0, family: .ipv4, tls: nil) { .text($0.peerAddress) }
+        defer { server.stop() }
+        let client = try RawClient(port: server.port)
+        try client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        #expect(try client.receiveResponse().body == "127.0.0.1")
+    }
+
     @Test func connectionIsKeptAndHeadHasNoBody() throws {
         let server = try Self.server()
         defer { server.stop() }
@@ -299,6 +315,11 @@ extension HTTPServerTests {
         let again = try RawClient(port: server.port)
         try again.startTLS(newest: TLS1_2_VERSION)
         #expect(again.tlsVersion == "TLSv1.2")
+        tolerant.maximumVersion = .tls12
+        try server.replaceIdentity(tolerant)
+        let bounded = try RawClient(port: server.port)
+        try bounded.startTLS()
+        #expect(bounded.tlsVersion == "TLSv1.2")
     }
 
     @Test func clearTextToATLSServerGetsNoAnswer() throws {
@@ -366,6 +387,7 @@ extension HTTPServerTests {
         }
         #expect(failure { _ in } == nil)
         #expect(failure { $0.certificatePEM = "nonsense" } == .badCertificate(reason: "it holds no PEM certificate"))
+        #expect(failure { $0.ciphers = "none of these" } == .badCiphers("none of these"))
         #expect(failure { $0.clientCAPEM = "" } == .badClientCA(reason: "it holds no PEM certificate"))
         guard case .badPrivateKey = failure({ $0.privateKeyPEM = "nonsense" }) else {
             Issue.record("nonsense taken for a key")

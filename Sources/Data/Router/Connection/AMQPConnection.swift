@@ -268,7 +268,11 @@ final class AMQPConnection: EventTarget {
 
     /// Who the peer is, by its password or by its certificate; of a connector with a password, who it is to the peer.
     var userName: String? {
-        mechanism == "PLAIN" ? serverSASL?.user ?? settings.credentials?.user : tls?.peerSubject
+        switch mechanism {
+        case "PLAIN": serverSASL?.user ?? settings.credentials?.user
+        case "EXTERNAL": settings.tls?.profile.userNames.flatMap { tls?.peerName($0) } ?? tls?.peerSubject
+        default: tls?.peerSubject
+        }
     }
 
     /// The user database has spoken; the peer may not have waited for it.

@@ -60,6 +60,8 @@ struct ConnectionSettings: Sendable {
     var failover: [FailoverAddress] = []
     /// Extra properties of Open.
     var openProperties: [String: AttributeValue] = [:]
+    /// Connector: which of the host's addresses are dialled.
+    var family = AddressFamily.any
 
     /// Largest frame we accept, bounded by the loop's plaintext buffer.
     static let largestFrame = 65536

@@ -120,6 +120,8 @@ extension Worker.Counters {
         stuck += part.stuck
         blockedLinks += part.blockedLinks
         links += part.links
+        observedHTTP1 += part.observedHTTP1
+        observedHTTP2 += part.observedHTTP2
     }
 }
 
@@ -145,7 +147,29 @@ extension Worker {
     }
 
     /// The number of links now.
-    func countLinks() {
+    /// Brings those counters up to date that only a look at everything can tell.
+    func countAll() {
+        countLinks()
+        countExchanges()
+        counters.pool = PoolCount(
+            allocated: pool.made - pool.released, idle: pool.freeCount,
+            octets: (pool.made - pool.released) * pool.slabCapacity)
+    }
+
+    private func countExchanges() {
+        counters.observedHTTP1 = 0
+        counters.observedHTTP2 = 0
+        guard tracedStreams > 0 else { return }
+        eachStream { stream in
+            switch stream.flow?.observer?.found {
+            case .http1: counters.observedHTTP1 += 1
+            case .http2: counters.observedHTTP2 += 1
+            default: break
+            }
+        }
+    }
+
+    private func countLinks() {
         counters.links = connections.values.reduce(0) { total, connection in
             total + connection.sessions.reduce(0) { $0 + ($1?.localLinks.count ?? 0) }
         }

@@ -38,6 +38,7 @@ extension Core {
     func create(_ entity: Entity) throws(EntityFailure) {
         switch entity.type {
         case "sslProfile":
+            userNames[entity.name] = try certificateUserNames(entity)
             sslProfiles[entity.name] = entity
         case "listener":
             try createListener(entity)
@@ -112,6 +113,7 @@ extension Core {
         switch entity.type {
         case "sslProfile":
             sslProfiles[name] = nil
+            userNames[name] = nil
         case "listener":
             deleteListener(name)
         case "connector":
@@ -157,13 +159,7 @@ extension Core {
     func update(_ entity: Entity, from old: Entity) throws(EntityFailure) {
         switch entity.type {
         case "sslProfile":
-            sslProfiles[entity.name] = entity
-            do throws(EntityFailure) {
-                try reloadProfile(entity, old: old)
-            } catch {
-                sslProfiles[entity.name] = old
-                throw error
-            }
+            try updateProfile(entity, from: old)
         case "connector":
             updateConnector(entity.name) { state in
                 state.entity = entity
@@ -203,55 +199,6 @@ extension Core {
         tablesChanged()
     }
 
-    // MARK: TLS profiles
-
-    func profile(_ name: String?) throws(EntityFailure) -> TLSProfile? {
-        guard let name, !name.isEmpty else { return nil }
-        guard let entity = sslProfiles[name] else {
-            throw EntityFailure(status: 400, text: "sslProfile '\(name)' not found; create it first")
-        }
-        return TLSProfile(
-            name: name, caCertFile: entity[string: "caCertFile"], certFile: entity[string: "certFile"],
-            privateKeyFile: entity[string: "privateKeyFile"], password: entity[string: "password"],
-            ciphers: entity[string: "ciphers"], protocols: entity[string: "protocols"],
-            ordinal: entity.integer("ordinal") ?? 0, oldestValidOrdinal: entity.integer("oldestValidOrdinal") ?? 0)
-    }
-
-    func context(_ entity: Entity, server: Bool) throws(EntityFailure) -> TLSContext? {
-        guard let profile = try profile(entity[string: "sslProfile"]) else { return nil }
-        let mechanisms = entity[string: "saslMechanisms"] ?? ""
-        // Who may come in by password needs no certificate.
-        let wantsPeer = entity.boolean("authenticatePeer") == true && !mechanisms.contains("PLAIN")
-        let requirePeer = server && (wantsPeer || mechanisms.contains("EXTERNAL"))
-        do {
-            return try TLSContext(profile: profile, server: server, requirePeer: requirePeer)
-        } catch {
-            throw EntityFailure(status: 400, text: error.text)
-        }
-    }
-
-    /// Files may have changed: new connections use them; connections older than oldestValidOrdinal are closed.
-    private func reloadProfile(_ profile: Entity, old: Entity) throws(EntityFailure) {
-        for state in amqpListeners.values where state.entity[string: "sslProfile"] == profile.name && state.http == nil
-        {
-            let settings = try listenerSettings(state.entity)
-            guard let worker = workers.first else { continue }
-            let name = state.entity.name
-            worker.post { worker.acceptors[name]?.settings = settings }
-        }
-        for (name, state) in amqpConnectors where state.entity[string: "sslProfile"] == profile.name {
-            let context = try context(state.entity, server: false)
-            updateConnector(name) { $0.settings.tls = context }
-        }
-        try reloadServices(profile.name)
-        if (profile.integer("ordinal") ?? 0) > (old.integer("ordinal") ?? 0) {
-            for (name, state) in amqpConnectors where state.entity[string: "sslProfile"] == profile.name {
-                dialNewGeneration(name)
-            }
-        }
-        closeExpired(profile: profile.name, oldest: profile.integer("oldestValidOrdinal") ?? 0)
-    }
-
     // MARK: AMQP listeners and connectors
 
     private func settings(_ entity: Entity, isConnector: Bool) throws(EntityFailure) -> ConnectionSettings {
@@ -279,7 +226,8 @@ extension Core {
             keepsOutgoingAnnotations: strip == "no" || strip == "in",
             groupCorrelator: nil, accessID: nil, policyVhost: entity[string: "policyVhost"],
             channelMax: channelMax(entity.integer("maxSessions") ?? 0),
-            openProperties: openProperties(entity))
+            openProperties: openProperties(entity),
+            family: AddressFamily(name: entity[string: "socketAddressFamily"]))
     }
 
     /// A peer may use channels from 0 on: one less than there may be sessions.
@@ -290,7 +238,7 @@ extension Core {
         return properties
     }
 
-    private func listenerSettings(_ entity: Entity) throws(EntityFailure) -> ConnectionSettings {
+    func listenerSettings(_ entity: Entity) throws(EntityFailure) -> ConnectionSettings {
         var settings = try settings(entity, isConnector: false)
         settings.users = try users(for: settings)
         do {
@@ -306,7 +254,7 @@ extension Core {
     }
 
     private func createListener(_ entity: Entity) throws(EntityFailure) {
-        if entity.boolean("http") == true { return try createHTTPListener(entity) }
+        if entity.speaksHTTP { return try createHTTPListener(entity) }
         let settings = try listenerSettings(entity)
         if isEdge, settings.role == .interRouter || settings.role == .edge {
             throw EntityFailure(
@@ -347,12 +295,14 @@ extension Core {
             throw EntityFailure(
                 status: 400, text: "\(entity.type) '\(entity.name)': port '\(entity[string: "port"] ?? "")' is no port")
         }
-        guard let address = Core.bindAddress(host: host, port: port) else {
+        let family = AddressFamily(name: entity[string: "socketAddressFamily"])
+        guard let address = Core.bindAddress(host: host, port: port, family: family) else {
             throw EntityFailure(
                 status: 400,
-                text: "\(entity.type) '\(entity.name)': cannot resolve host '\(host)'; use an address of this machine")
+                text: "\(entity.type) '\(entity.name)': host '\(host)' has no \(family.words)address; use one of this "
+                    + "machine's")
         }
-        switch Sockets.listen(address, backlog: backlog, shared: shared) {
+        switch Sockets.listen(address, backlog: backlog, shared: shared, takesIPv4: family == .any) {
         case .success(let descriptor): return descriptor
         case .failure(let failure):
             let remedy =
@@ -365,20 +315,21 @@ extension Core {
         }
     }
 
-    /// The address to bind for a host; empty = every IPv4 and IPv6 address.
-    static func bindAddress(host: String, port: UInt16) -> SocketAddress? {
+    /// The address to bind for a host; empty = every IPv4 and IPv6 address. Of a name's addresses an IPv4 one goes
+    /// first, as clients on this machine expect of localhost. Nil if the host has no address of the family.
+    static func bindAddress(host: String, port: UInt16, family: AddressFamily = .any) -> SocketAddress? {
         if host.isEmpty || host == "*" {
-            return SocketAddress(literal: Sockets.hasIPv6 ? "::" : "0.0.0.0", port: port)
+            let isIPv4 = family == .ipv4 || family == .any && !Sockets.hasIPv6
+            return SocketAddress(literal: isIPv4 ? "0.0.0.0" : "::", port: port)
         }
-        if let literal = SocketAddress(literal: host, port: port) { return literal }
+        if let literal = SocketAddress(literal: host, port: port) { return family.admits(literal) ? literal : nil }
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
-        hints.ai_family = AF_INET
+        hints.ai_family = family.hint
         var list: UnsafeMutablePointer<addrinfo>?
-        guard getaddrinfo(host, String(port), &hints, &list) == 0, let first = list, let address = first.pointee.ai_addr
-        else { return nil }
+        guard getaddrinfo(host, String(port), &hints, &list) == 0 else { return nil }
         defer { freeaddrinfo(list) }
-        return SocketAddress(address, length: Int(first.pointee.ai_addrlen))
+        return AddressFamily.toBind(SocketAddress.all(in: list))
     }
 
     private func createConnector(_ entity: Entity) throws(EntityFailure) {

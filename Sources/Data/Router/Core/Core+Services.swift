@@ -57,7 +57,7 @@ extension Core {
         guard let socketAddress = Core.bindAddress(host: host, port: port) else {
             throw EntityFailure(
                 status: 400,
-                text: "tcpListener '\(entity.name)': cannot resolve host '\(host)'; use an address of this machine")
+                text: "tcpListener '\(entity.name)': host '\(host)' has no address; use an address of this machine")
         }
         let target = TCPListenerTarget(
             name: entity.name, address: strategy == .none ? entity[string: "address"] ?? "" : nil, strategy: strategy,

@@ -63,6 +63,8 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
 
     // Entities
     var sslProfiles: [String: Entity] = [:]
+    /// How profiles that say so make user names, by profile.
+    var userNames: [String: CertificateUserNames] = [:]
     var amqpListeners: [String: AMQPListenerState] = [:]
     var amqpConnectors: [String: AMQPConnectorState] = [:]
     /// Started when a listener first needs it.

@@ -12,16 +12,22 @@ enum Resolver {
         }
     }
 
-    /// Resolves `host`; `done` runs on the loop's thread, at once for an address literal.
+    /// Resolves `host` to addresses of `family`; `done` runs on the loop's thread, at once for an address literal.
     static func resolve(
-        loop: EventLoop, host: String, port: UInt16,
+        loop: EventLoop, host: String, port: UInt16, family: AddressFamily = .any,
         done: @escaping (Result<[SocketAddress], ResolveFailure>) -> Void
     ) {
-        if let literal = SocketAddress(literal: host, port: port) { return done(.success([literal])) }
+        if let literal = SocketAddress(literal: host, port: port) {
+            guard family.admits(literal) else {
+                return done(.failure(ResolveFailure(host: host, reason: "it is no \(family.words)address")))
+            }
+            return done(.success([literal]))
+        }
         let request = UnsafeMutablePointer<uv_getaddrinfo_t>.allocate(capacity: 1)
         request.pointee.data = Unmanaged.passRetained(Request(host: host, done: done)).toOpaque()
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        hints.ai_family = family.hint
         let result = uv_getaddrinfo(loop.resolver, request, onResolved, host, String(port), &hints)
         if result != 0 { return finish(request, status: result, list: nil) }
         loop.resolutionStarted()

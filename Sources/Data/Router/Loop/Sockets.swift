@@ -76,13 +76,16 @@ enum Sockets {
     /// The text of an errno, without its number.
     static func text(_ code: Int32) -> String { String(cString: strerror(code)).lowercased() }
 
-    /// A listening socket. `shared` lets every loop bind its own socket to the same port (SO_REUSEPORT).
-    static func listen(_ address: SocketAddress, backlog: Int32, shared: Bool) -> Result<Int32, SocketFailure> {
+    /// A listening socket. `shared` lets every loop bind its own socket to the same port (SO_REUSEPORT); at "::" IPv4
+    /// comes in too, unless `takesIPv4` is false.
+    static func listen(
+        _ address: SocketAddress, backlog: Int32, shared: Bool, takesIPv4: Bool = true
+    ) -> Result<Int32, SocketFailure> {
         let descriptor = socket(address.family, Int32(SOCK_STREAM.rawValue) | nonBlocking, 0)
         guard descriptor >= 0 else { return .failure(SocketFailure(operation: "socket", code: errno)) }
         set(descriptor, SOL_SOCKET, SO_REUSEADDR, 1)
-        // "::" takes IPv4 as well, whatever the system's default.
-        if address.family == AF_INET6 { set(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, 0) }
+        // Whatever the system's default.
+        if address.family == AF_INET6 { set(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, takesIPv4 ? 0 : 1) }
         if shared { set(descriptor, SOL_SOCKET, SO_REUSEPORT, 1) }
         let bound = address.withSockaddr { bind(descriptor, $0, $1) }
         // Accepted sockets inherit it.

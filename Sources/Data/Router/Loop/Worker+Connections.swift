@@ -83,7 +83,7 @@ extension Worker {
     /// Dials a connector's host. The outcome reaches the control thread as an opened or closed connection.
     func dial(id: UInt64, settings: ConnectionSettings, port: UInt16) {
         let (host, dialled) = settings.proxy.map { ($0.host, $0.port) } ?? (settings.host, port)
-        Resolver.resolve(loop: self, host: host, port: dialled) { [self] result in
+        Resolver.resolve(loop: self, host: host, port: dialled, family: settings.family) { [self] result in
             switch result {
             case .failure(let failure):
                 dialFailed(id, settings, "resolve \(failure.host): \(failure.reason)")

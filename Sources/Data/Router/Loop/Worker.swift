@@ -35,6 +35,11 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         /// As the last scan found them.
         var blockedLinks = 0
         var links = 0
+        /// Streams of clients in which an observer has found HTTP, as last counted.
+        var observedHTTP1 = 0
+        var observedHTTP2 = 0
+        /// Of one loop only; not summed.
+        var pool = PoolCount()
     }
 
     static let cipherCapacity = 256 * 1024

@@ -122,6 +122,9 @@ extension ManagementAgent {
             } catch {
                 return .failure(error.status, error.text)
             }
+            for attribute in entity.attributesWithoutEffect {
+                Log.write(.agent, .warning, "\(entity.name): \(entity.warning(of: attribute))")
+            }
             Log.write(.agent, .info, "created \(entity.type) \(entity.name)")
             return .entity(core.row(entity), status: 201)
         } catch {

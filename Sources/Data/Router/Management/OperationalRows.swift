@@ -50,10 +50,9 @@ extension Worker {
 }
 
 extension Worker {
-    /// What this loop's buffers take: the one kind of memory that is pooled here.
     fileprivate var poolRow: ManagementRow {
         func count(_ value: Int) -> AMQPValue { .long(Int64(value)) }
-        let name = "buffers of loop \(index)"
+        let name = PoolCount.name(loop: index)
         return [
             "name": .string("allocator/\(name)"), "identity": .string("allocator/\(name)"),
             "type": .string("io.skupper.router.allocator"), "typeName": .string(name),
@@ -338,11 +337,8 @@ extension Core {
             "uptimeSeconds": long(Int(time(nil)) - Int(startedSeconds)),
             "residentMemoryUsage": long(ProcessMemory.residentOctets),
             "memoryUsage": long(ProcessMemory.virtualOctets),
-            "connectionCounters": .map([
-                MapEntry(key: .string("amqp"), value: long(connections.count)),
-                MapEntry(key: .string("tcp"), value: long(tcpConnectionCount(totals))),
-                MapEntry(key: .string("http1"), value: long(0)), MapEntry(key: .string("http2"), value: long(0)),
-            ]),
+            "connectionCounters": .map(
+                serviceConnections(totals).map { MapEntry(key: .string($0.protocol), value: long($0.count)) }),
         ]
     }
 }

@@ -46,6 +46,15 @@ final class StreamObserver {
     /// Nothing more will come of it.
     var hasEnded: Bool { if case .ended = state { true } else { false } }
 
+    /// The protocol that is followed; `none` as long as it is not known which.
+    var found: ObserverChoice {
+        switch state {
+        case .http1: .http1
+        case .http2: .http2
+        case .undecided, .ended: .none
+        }
+    }
+
     /// Octets that pass, in order.
     func observe(fromClient: Bool, _ octets: OctetCursor) {
         guard !octets.isEmpty else { return }

@@ -1,7 +1,4 @@
 import Glibc
-import HTTPServer
-import RouterConfig
-import Threading
 
 /// This build's version, shown by `--version`, in Open and in management.
 package enum RouterVersion {
@@ -33,6 +30,17 @@ enum ProcessMemory {
     }
 }
 
+/// What the buffers of one loop take: the one kind of memory that is pooled here.
+struct PoolCount: Sendable {
+    /// Buffers taken from the system, and those of them that wait for use.
+    var allocated = 0
+    var idle = 0
+    var octets = 0
+
+    /// What it is called, in metrics too, which allow letters, digits and few signs.
+    static func name(loop: Int) -> String { "buffers_of_loop_\(loop)" }
+}
+
 extension Core {
     /// Sums over the loops, as last collected.
     var totalCounters: Worker.Counters {
@@ -44,7 +52,7 @@ extension Core {
         let shared = SharedCount(left: workers.count)
         for worker in workers {
             worker.post {
-                worker.countLinks()
+                worker.countAll()
                 let counters = worker.counters
                 let index = worker.index
                 worker.core.post { [core = worker.core] in
@@ -55,12 +63,21 @@ extension Core {
         }
     }
 
+    /// Open connections by what they carry, each counted once. HTTP is what observers have found, which look while a
+    /// collector of telemetry listens; else its connections count as TCP.
+    func serviceConnections(_ totals: Worker.Counters) -> [(protocol: String, count: Int)] {
+        [
+            ("amqp", connections.count),
+            ("tcp", max(0, tcpConnectionCount(totals) - totals.observedHTTP1 - totals.observedHTTP2)),
+            ("http1", totals.observedHTTP1), ("http2", totals.observedHTTP2),
+        ]
+    }
+
     /// Prometheus text with the names that deployments scrape (router-protocol sheet, section 6.7).
     func metricsText() -> String {
         let totals = totalCounters
-        let open = tcpConnectionCount(totals)
         let rows: [(String, String, Int)] = [
-            ("qdr_connections_total", "gauge", connections.count + open),
+            ("qdr_connections_total", "gauge", connections.count + tcpConnectionCount(totals)),
             ("qdr_links_total", "gauge", totals.links),
             ("qdr_addresses_total", "gauge", current.addresses.count),
             ("qdr_routers_total", "gauge", routing.routes.count + 1),
@@ -80,70 +97,21 @@ extension Core {
             ("qdr_last_topology_change_timestamp", "gauge", Int(topologyChangedAt)),
             ("qdr_router_vmsize_bytes", "gauge", ProcessMemory.virtualOctets),
             ("qdr_router_rss_bytes", "gauge", ProcessMemory.residentOctets),
-            ("qdr_tcp_service_connections", "gauge", open),
-            ("qdr_amqp_service_connections", "gauge", connections.count),
+            ("qdr_alloc_pool_bytes", "gauge", lastCounters.values.reduce(0) { $0 + $1.pool.octets }),
             ("skupper_service_octets_received_total", "counter", totals.octetsIn),
             ("skupper_service_octets_sent_total", "counter", totals.octetsOut),
         ]
-        return rows.map { "# TYPE \($0.0) \($0.1)\n\($0.0) \($0.2)\n" }.joined()
-    }
-
-    func createHTTPListener(_ entity: Entity) throws(EntityFailure) {
-        guard let port = entity.port() else {
-            throw EntityFailure(
-                status: 400, text: "listener '\(entity.name)': port '\(entity[string: "port"] ?? "")' is no port")
+        let services: [(String, String, Int)] = serviceConnections(totals).map {
+            ("qdr_\($0.protocol)_service_connections", "gauge", $0.count)
         }
-        guard entity[string: "sslProfile"] == nil else {
-            throw EntityFailure(
-                status: 501, text: "listener '\(entity.name)': HTTP over TLS is not built yet; leave sslProfile out")
+        let pools = lastCounters.sorted { $0.key < $1.key }.flatMap { index, counters -> [(String, String, Int)] in
+            let pool = counters.pool
+            let name = PoolCount.name(loop: index)
+            return [
+                ("\(name):allocated", "gauge", pool.allocated), ("\(name):in_use", "gauge", pool.allocated - pool.idle),
+                ("\(name):cached", "gauge", pool.idle), ("\(name):bytes", "gauge", pool.octets),
+            ]
         }
-        let host = entity[string: "host"] ?? ""
-        let healthz = entity.boolean("healthz") ?? true
-        let metrics = entity.boolean("metrics") ?? true
-        let endpoints = HTTPEndpoints(core: self, healthz: healthz, metrics: metrics)
-        do {
-            let server = try HTTPServer(
-                host: host.isEmpty ? "0.0.0.0" : host, port: port, tls: nil, limits: HTTPLimits(connections: 64),
-                handler: { endpoints.answer($0) })
-            amqpListeners[entity.name] = AMQPListenerState(entity: entity, http: server)
-            Log.write(.http, .info, "listening on \(host):\(server.port) (\(entity.name))")
-        } catch {
-            throw EntityFailure(status: 400, text: "listener '\(entity.name)': \(error)")
-        }
-    }
-}
-
-/// `/healthz` and `/metrics`: each answer takes a round trip through the control thread, so that it proves life.
-private final class HTTPEndpoints: Sendable {
-    private unowned let core: Core
-    private let healthz: Bool
-    private let metrics: Bool
-    /// Milliseconds the control thread has to answer.
-    private static let patienceMilliseconds: UInt64 = 3000
-
-    init(core: Core, healthz: Bool, metrics: Bool) {
-        self.core = core
-        self.healthz = healthz
-        self.metrics = metrics
-    }
-
-    func answer(_ request: HTTPRequest) -> HTTPResponse {
-        guard request.method == "GET" || request.method == "HEAD" else {
-            return .text("only GET is answered here\n", status: 405)
-        }
-        switch request.path {
-        case "/healthz" where healthz:
-            let answer = Handover<String>()
-            core.post { answer.give("OK\n") }
-            return answer.wait(milliseconds: HTTPEndpoints.patienceMilliseconds).map { .text($0) }
-                ?? .text("the control thread does not answer\n", status: 503)
-        case "/metrics" where metrics:
-            let answer = Handover<String>()
-            core.collectCounters { answer.give($0.metricsText()) }
-            return answer.wait(milliseconds: HTTPEndpoints.patienceMilliseconds).map { .text($0) }
-                ?? .text("the router does not answer\n", status: 503)
-        default:
-            return .text("nothing here; try /healthz or /metrics\n", status: 404)
-        }
+        return (rows + services + pools).map { "# TYPE \($0.0) \($0.1)\n\($0.0) \($0.2)\n" }.joined()
     }
 }

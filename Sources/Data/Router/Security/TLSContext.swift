@@ -12,6 +12,8 @@ struct TLSProfile: Sendable, Equatable {
     var protocols: String?
     var ordinal: Int
     var oldestValidOrdinal: Int
+    /// How the user names of peers are made from their certificates; nil for their subjects.
+    var userNames: CertificateUserNames?
 }
 
 /// Why a TLS context could not be made or a handshake failed; the text carries the cause.

@@ -141,14 +141,23 @@ final class TLSSession {
 
     /// The verified peer certificate's subject, RFC 2253 form; nil without a certificate.
     var peerSubject: String? {
+        withVerifiedPeer { certificate in
+            guard let memory = BIO_new(BIO_s_mem()) else { return nil }
+            defer { BIO_free(memory) }
+            X509_NAME_print_ex(memory, X509_get_subject_name(certificate), 0, rfc2253Form)
+            var buffer = [UInt8](repeating: 0, count: 512)
+            let count = BIO_read(memory, &buffer, 512)
+            return count > 0 ? String(decoding: buffer[0..<Int(count)], as: UTF8.self) : nil
+        }
+    }
+
+    /// The name that `names` makes of the verified peer certificate; nil without a certificate, or if it makes none.
+    func peerName(_ names: CertificateUserNames) -> String? { withVerifiedPeer { names.name(of: $0) } }
+
+    private func withVerifiedPeer(_ body: (OpaquePointer) -> String?) -> String? {
         guard let certificate = SSL_get1_peer_certificate(ssl) else { return nil }
         defer { X509_free(certificate) }
-        guard SSL_get_verify_result(ssl) == Int(X509_V_OK), let memory = BIO_new(BIO_s_mem()) else { return nil }
-        defer { BIO_free(memory) }
-        X509_NAME_print_ex(memory, X509_get_subject_name(certificate), 0, rfc2253Form)
-        var buffer = [UInt8](repeating: 0, count: 512)
-        let count = BIO_read(memory, &buffer, 512)
-        return count > 0 ? String(decoding: buffer[0..<Int(count)], as: UTF8.self) : nil
+        return SSL_get_verify_result(ssl) == Int(X509_V_OK) ? body(certificate) : nil
     }
 
     var cipherName: String { SSL_CIPHER_get_name(SSL_get_current_cipher(ssl)).map { String(cString: $0) } ?? "" }
