@@ -52,9 +52,11 @@ extension AMQPConnection {
         try link.machine.deliveryReceived()
         link.owed += 1
         link.statistics.deliveries += 1
+        if link.isEndpoint { worker.counters.ingress += 1 }
         if transfer.settled == true { link.countPresettled() }
         lastDeliveryAt = worker.now
         let delivery = IncomingDelivery(connection: self, link: link, id: id)
+        delivery.beganSettled = transfer.settled == true
         if case .other? = transfer.state { delivery.stateOfSender = transfer.state }
         link.receiving = delivery
         if transfer.settled != true { link.session.incoming[id] = delivery }
@@ -87,6 +89,7 @@ final class IncomingDelivery: DeliveryEnd {
     private var isStuck = false
     /// The peer has settled it: no outcome is owed.
     var isSettled = false
+    fileprivate var beganSettled = false
     /// The last transfer frame has been received.
     private(set) var isComplete = false
     private var head: [UInt8] = []
@@ -128,7 +131,7 @@ final class IncomingDelivery: DeliveryEnd {
 
     /// True once, when it is complete and has waited too long for its settlement.
     func becameStuck(now: Int64) -> Bool {
-        guard isComplete, !isStuck, now - startedAt > Link.stuckAge else { return false }
+        guard isComplete, !isStuck, now - startedAt > Link.stuckAge, link.kind != .streaming else { return false }
         isStuck = true
         return true
     }
@@ -294,7 +297,10 @@ final class IncomingDelivery: DeliveryEnd {
             return
         }
         consumer?.finish(settled: isSettled)
-        if isSettled { done() }
+        guard isSettled else { return }
+        // Settled by its sender after it began, as the server's half of a TCP stream is.
+        if !beganSettled { link.countPresettled() }
+        done()
     }
 
     /// The peer gave the delivery up.

@@ -66,7 +66,8 @@ extension Link {
         // Through the router each delivery goes on two links; the router counts it where it comes in.
         if role == .receiver { worker.counters.count(state) }
         let age = worker.now - start
-        guard age > 1000 else { return }
+        // Streams are meant to last.
+        guard age > 1000, kind != .streaming else { return }
         if age > 10_000 {
             statistics.delayed10 += 1
             if role == .receiver { worker.counters.delayed10 += 1 }
@@ -79,7 +80,17 @@ extension Link {
     /// A delivery that began settled.
     func countPresettled() {
         statistics.countPresettled()
-        if case .producer = kind { session.connection.worker.counters.presettled += 1 }
+        if role == .receiver, isEndpoint { session.connection.worker.counters.presettled += 1 }
+    }
+
+    /// What comes on it has come in here: every link but those between routers for routing and for whole messages.
+    var isEndpoint: Bool {
+        switch kind {
+        case .control, .data, .interEdge: false
+        // Also the streams of data connections, as skrouterd counts them.
+        case .streaming: session.connection.effectiveRole != .interRouter
+        default: true
+        }
     }
 
     /// Blocked: a sending link whose peer has given no credit for 10 s.
@@ -146,7 +157,6 @@ extension Worker {
         counters.links = links
     }
 
-    /// The number of links now.
     /// Brings those counters up to date that only a look at everything can tell.
     func countAll() {
         countLinks()

@@ -97,7 +97,7 @@ final class OutgoingDelivery: DeliveryEnd {
 
     /// True once, when all of it is sent and it has waited too long for its settlement.
     func becameStuck(now: Int64) -> Bool {
-        guard isFinalSent, !isStuck, now - startedAt > Link.stuckAge else { return false }
+        guard isFinalSent, !isStuck, now - startedAt > Link.stuckAge, link?.kind != .streaming else { return false }
         isStuck = true
         return true
     }

@@ -47,7 +47,6 @@ extension Worker {
                     AMQPError(condition: "amqp:precondition-failed", description: "Routing failure: no address present")
                 ))
         }
-        if case .producer = link.kind { counters.ingress += 1 }
         let hops = head.annotations?.trace.count ?? 0
         if !isEdge, hops > snapshot.radius + 1 { return released() }
         let connection = link.session.connection
@@ -177,7 +176,6 @@ extension Worker {
     // MARK: Consumers
 
     private func toCore(_ incoming: IncomingDelivery, _ link: Link, _ head: MessageHead, key: String?) -> RouteResult {
-        counters.egress += 1
         return .message(CoreSink(core: core, context: context(link, head, key: key), producer: incoming))
     }
 
@@ -207,7 +205,6 @@ extension Worker {
             consumers.append(uplink)
         }
         for consumer in consumers {
-            counters.egress += 1
             entry.traffic.countEgress()
             if consumer.isContainer { countContainerEgress(entry) }
             fan.add { branch in open(to: consumer, passage, producer: branch) }
@@ -220,7 +217,6 @@ extension Worker {
             if let origin = passage.origin, !remote.route.validOrigins.contains(origin) { continue }
             if passage.arrival.bars(remote) { continue }
             guard trace.insert(remote.route.slot).inserted else { continue }
-            counters.transit += 1
             entry.traffic.countTransit()
             fan.add { branch in
                 openTowards(
@@ -250,7 +246,6 @@ extension Worker {
             Log.write(.tcp, .info, "connector \(target.name): stream refused: \(MemoryLimit.refusal)")
             return released()
         }
-        counters.egress += 1
         return .stream(stream)
     }
 
@@ -262,6 +257,7 @@ extension Worker {
     ) -> TCPStream? {
         guard let stream = makeStream(.connector(target), farEndIsOurs: farWindow != nil) else { return nil }
         target.load.increment()
+        counters.egress += 1
         stream.flow = flow
         stream.hold(source: source, replyTo: replyTo, arrival: arrival, farWindow: farWindow, alpn: alpn)
         if let addresses = target.cachedAddresses(now: now) {
@@ -306,7 +302,6 @@ extension Worker {
     }
 
     private func toConsumer(_ consumer: LocalConsumer, _ passage: Passage) -> RouteResult {
-        counters.egress += 1
         guard let end = open(to: consumer, passage, producer: passage.incoming) else { return released() }
         return .message(end)
     }
@@ -321,7 +316,6 @@ extension Worker {
     private func toRemote(_ route: RemoteRoute, load: LoadCounter?, _ passage: Passage, priority given: Int? = nil)
         -> RouteResult
     {
-        counters.transit += 1
         let end = openTowards(
             route, head: routedHead(passage), producer: passage.incoming, load: load,
             presettled: passage.incoming.isSettled, priority: priority(passage, given), preferring: nil,

@@ -16,6 +16,8 @@ extension Worker {
         let connection = priority == nil ? streamConnection(group, preferring: preferred) : group.control
         // Counted here, where the next choice is made, and not when another loop gets round to it.
         load?.increment()
+        // What goes on a data connection is counted by nobody: skrouterd's numbers are the same.
+        if connection == group.control { counters.transit += 1 }
         if connection.worker == index {
             return open(
                 on: connection.id, head: head, producer: producer, load: load, presettled: presettled,
@@ -36,6 +38,7 @@ extension Worker {
     ) -> DeliveryEnd? {
         guard consumer.connection.worker < peers.count else { return nil }
         consumer.load.increment()
+        counters.egress += 1
         if consumer.connection.worker == index {
             return open(
                 consumer, head: head, producer: producer, presettled: presettled, isStream: isStream,

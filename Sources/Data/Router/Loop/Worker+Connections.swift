@@ -266,6 +266,11 @@ extension Worker {
                     + "one is dropped")
             return
         }
+        switch link.kind {
+        case .consumer: counters.egress += 1
+        case .data: counters.transit += 1
+        default: break
+        }
         let delivery = OutgoingDelivery(connection: connection, head: bytes, presettled: true, producer: nil, load: nil)
         delivery.finish(settled: true)
         delivery.begin(on: link)

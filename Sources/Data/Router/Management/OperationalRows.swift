@@ -292,20 +292,23 @@ extension Core {
             let record = addresses[entry.key]
             let counts = entry.traffic.counts
             let containers = entry.traffic.containerCounts
+            // Of other treatments nobody keeps count.
+            let isBalanced = entry.treatment == .balanced
             return [
                 "name": .string(entry.key), "identity": .string(entry.key), "key": .string(entry.key),
                 "type": .string("io.skupper.router.router.address"), "distribution": .string(entry.treatment.name),
                 "inProcess": int(entry.inProcess ? 1 : 0),
                 "subscriberCount": int(entry.connectors.count + entry.consumers.count),
                 "remoteCount": int(entry.remotes.count),
-                "containerCount": int(0), "remoteHostRouters": .list(entry.remotes.map { .string($0.route.id) }),
+                "remoteHostRouters": .list(entry.remotes.map { .string($0.route.id) }),
                 "deliveriesIngress": int(counts.ingress), "deliveriesEgress": int(counts.egress),
                 "deliveriesTransit": int(counts.transit), "deliveriesToContainer": int(counts.toContainer),
                 "deliveriesFromContainer": int(counts.fromContainer),
                 "deliveriesEgressRouteContainer": int(containers.egress),
                 "deliveriesIngressRouteContainer": int(containers.ingress), "deliveriesEgressInterNetwork": int(0),
                 "deliveriesIngressInterNetwork": int(0),
-                "transitOutstanding": .list(entry.remotes.map { int($0.load.value) }), "trackedDeliveries": int(0),
+                "transitOutstanding": isBalanced ? .list(entry.remotes.map { int($0.load.value) }) : .null,
+                "trackedDeliveries": int(isBalanced ? entry.remotes.reduce(0) { $0 + $1.load.value } : 0),
                 "priority": int(entry.priority ?? -1), "deliveriesRedirectedToFallback": int(0),
                 "watch": .bool(record == nil || isWatched(entry.key)),
             ]

@@ -63,11 +63,11 @@ extension Core {
         }
     }
 
-    /// Open connections by what they carry, each counted once. HTTP is what observers have found, which look while a
-    /// collector of telemetry listens; else its connections count as TCP.
+    /// Open connections of users by what they carry, each counted once; those between routers are none. HTTP is what
+    /// observers have found, which look while a collector of telemetry listens; else its connections count as TCP.
     func serviceConnections(_ totals: Worker.Counters) -> [(protocol: String, count: Int)] {
         [
-            ("amqp", connections.count),
+            ("amqp", connections.values.count { $0.info.role == .normal }),
             ("tcp", max(0, tcpConnectionCount(totals) - totals.observedHTTP1 - totals.observedHTTP2)),
             ("http1", totals.observedHTTP1), ("http2", totals.observedHTTP2),
         ]
@@ -80,7 +80,7 @@ extension Core {
             ("qdr_connections_total", "gauge", connections.count + tcpConnectionCount(totals)),
             ("qdr_links_total", "gauge", totals.links),
             ("qdr_addresses_total", "gauge", current.addresses.count),
-            ("qdr_routers_total", "gauge", routing.routes.count + 1),
+            ("qdr_routers_total", "gauge", routing.routes.count),
             ("qdr_presettled_deliveries_total", "counter", totals.presettled),
             ("qdr_dropped_presettled_deliveries_total", "counter", totals.droppedPresettled),
             ("qdr_accepted_deliveries_total", "counter", totals.accepted),

@@ -124,6 +124,7 @@ extension TCPStream {
             // What tells the path to the client's router may still be on its way here: the client was quicker.
             return worker.mayBeLearnt(replyTo) ? worker.awaitPath(self) : fail()
         }
+        worker.counters.ingress += 1
         self.out = out
         boundUnsent()
         if !isClosed { updateWatch() }

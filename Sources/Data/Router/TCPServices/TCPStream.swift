@@ -455,6 +455,7 @@ final class TCPStream: DeliveryEnd {
 
     override func update(_ state: DeliveryState?, settled: Bool) {
         guard !isClosed else { return }
+        if settled, !isOutSettled, case .listener = side { worker.counters.count(state) }
         switch state {
         case .received(_, let offset):
             if window.acknowledge(offset, now: worker.now) { updateWatch() }

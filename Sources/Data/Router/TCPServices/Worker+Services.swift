@@ -44,6 +44,7 @@ extension Worker {
         case .local(let name):
             guard name.utf8.starts(with: "temp.t".utf8), let ref = StreamRef(text: Substring(name).utf8.dropFirst(5))
             else { return openReply(toConsumersOf: scope, address, offer, producer: producer) }
+            counters.egress += 1
             if ref.worker == index {
                 guard let stream = stream(ref),
                     stream.attach(source: producer, farWindow: offer)
