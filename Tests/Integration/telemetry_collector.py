@@ -15,9 +15,10 @@ NAMES = {2: "parent", 3: "start", 4: "end", 6: "peer", 7: "process", 9: "locatio
          12: "namespace", 13: "mode", 14: "source_host", 15: "destination_host", 16: "protocol", 17: "source_port",
          18: "destination_port", 19: "address", 20: "image_name", 21: "image_version", 22: "host_name", 23: "octets",
          24: "latency", 27: "method", 28: "result", 29: "reason", 30: "name", 31: "trace", 32: "version",
-         33: "cost", 40: "flow_count", 47: "stream", 52: "link_count", 53: "status", 54: "role", 55: "up", 56: "down",
-         57: "down_count", 58: "octets_reverse", 60: "connector", 61: "process_latency", 62: "proxy_host",
-         63: "proxy_port", 64: "listener_error", 65: "connector_error", 66: "ordinal", 67: "http_proxy"}
+         33: "cost", 40: "flow_count", 47: "stream", 48: "severity", 49: "text", 50: "source_file", 51: "source_line",
+         52: "link_count", 53: "status", 54: "role", 55: "up", 56: "down", 57: "down_count", 58: "octets_reverse",
+         60: "connector", 61: "process_latency", 62: "proxy_host", 63: "proxy_port", 64: "listener_error",
+         65: "connector_error", 66: "ordinal", 67: "http_proxy"}
 
 
 class Collector:
@@ -118,8 +119,8 @@ class Collector:
             self.beacons[values["id"]] = dict(values)
             if values["id"] not in self.sources:
                 self.sources[values["id"]] = values
-                for address in (values["address"], values["address"] + ".flows"):
-                    self._receive(address)
+                for kind in ("", ".flows", ".logs"):
+                    self._receive(values["address"] + kind)
                 self._send_to(values["direct"])
         elif subject == "HEARTBEAT":
             self.heartbeats.setdefault(values["id"], []).append(values["now"])

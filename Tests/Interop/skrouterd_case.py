@@ -36,7 +36,7 @@ class Skrouterd(Router):
 
     def start(self, wait=True):
         self.config_path.write_text(json.dumps(self.entities, indent=1))
-        self.process = Process([SKROUTERD, "-c", self.config_path], self.folder / "router.log")
+        self.process = Process([SKROUTERD, "-c", self.config_path, *self.arguments], self.folder / "router.log")
         if wait:
             self.wait_healthy(20)
         return self

@@ -8,6 +8,7 @@ package final class RouterProcess {
     private let core: Core
     private let workers: [Worker]
     private let configuration: RouterConfiguration
+    private let hasTestHooks: Bool
 
     /// Loops for this machine: `workerThreads` if given, else one for each processor this process may use, at most 16.
     private static func loopCount(_ router: Entity) -> Int {
@@ -31,8 +32,13 @@ package final class RouterProcess {
     ///     memory is left is refused.
     ///   - pollFor: microseconds that a loop looks for events before it sleeps, while they come fast; 0 = none. A
     ///     single processor is never kept from others so.
-    package init(configuration: RouterConfiguration, memoryLimit: Int = 0, pollFor: Int = RouterProcess.usualPolling) {
+    ///   - hasTestHooks: clients can have lines written to the log, see ``Core/startTestHooks()``.
+    package init(
+        configuration: RouterConfiguration, memoryLimit: Int = 0, pollFor: Int = RouterProcess.usualPolling,
+        hasTestHooks: Bool = false
+    ) {
         self.configuration = configuration
+        self.hasTestHooks = hasTestHooks
         signal(SIGPIPE, SIG_IGN)
         RouterProcess.raiseDescriptorLimit()
         OPENSSL_init_ssl(0, nil)
@@ -75,6 +81,7 @@ package final class RouterProcess {
         let router = configuration.router
         LogSettings.setTime(
             universal: router.boolean("timestampsInUTC") ?? false, format: router[string: "timestampFormat"])
+        let hasTestHooks = hasTestHooks
         core.post {
             var warnings = warnings
             for entity in entities {
@@ -91,6 +98,7 @@ package final class RouterProcess {
             }
             core.isOperational = true
             core.startTelemetry()
+            if hasTestHooks { core.startTestHooks() }
             core.tablesChanged()
             Log.write(
                 .router, .info,

@@ -14,6 +14,7 @@ enum RouterCommand {
         var memoryLimit = 0
         /// Microseconds.
         var pollFor = RouterProcess.usualPolling
+        var hasTestHooks = false
     }
 
     private static let usage = """
@@ -35,6 +36,8 @@ enum RouterCommand {
                                 look for events this long before sleeping, while they come fast;
                                 answers come sooner, processors are busier (0 to 1000; 0 = never;
                                 default: 100)
+          -T, --test-hooks      write a line to the log for each message that a client sends
+                                to the address of tests; for tests of this program only
           -v, --version         print the version
           -h, --help            print this text
 
@@ -67,7 +70,7 @@ enum RouterCommand {
             case "-d", "--daemon":
                 options.daemon = true
             case "-T", "--test-hooks":
-                break
+                options.hasTestHooks = true
             case "-c", "--config", "-I", "--include", "-P", "--pidfile", "-U", "--user":
                 guard let value = value(), !value.isEmpty else {
                     return say("skupper-router: \(argument) needs a value; see skupper-router --help\n", to: 2, code: 1)
@@ -130,7 +133,8 @@ enum RouterCommand {
         pthread_sigmask(SIG_BLOCK, &stopSignals, nil)
         signal(SIGHUP, SIG_IGN)
         let router = RouterProcess(
-            configuration: configuration, memoryLimit: options.memoryLimit, pollFor: options.pollFor)
+            configuration: configuration, memoryLimit: options.memoryLimit, pollFor: options.pollFor,
+            hasTestHooks: options.hasTestHooks)
         if let failure = router.apply() {
             router.stop()
             return say("skupper-router: \(failure)\n", to: 2, code: 1)

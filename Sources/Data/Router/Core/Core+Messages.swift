@@ -15,7 +15,7 @@ extension Core {
         case .address where context.isRequest:
             agent.received(bytes, context: context, core: self)
         case .address:
-            if receivedTelemetry(context, bytes: bytes) { return }
+            if receivedTelemetry(context, bytes: bytes) || receivedTest(context) { return }
             Log.write(.core, .debug, "message to \(destination) dropped: the router answers nothing there")
         }
     }

@@ -263,7 +263,9 @@ extension Worker {
             Log.write(
                 .core, .warning,
                 "[C\(connectionID)] link \(link.name) has \(link.waiting.count) undelivered messages; a pre-settled "
-                    + "one is dropped")
+                    + "one is dropped",
+                // The link may be that of a collector who does not read what he is told.
+                isTold: false)
             return
         }
         switch link.kind {

@@ -102,9 +102,12 @@ enum Log {
     static func isEnabled(_ module: LogModule, _ level: LogLevel) -> Bool { levels.contains(module, level) }
 
     /// Writes a line if the module writes that level. `text` is made only then.
+    ///
+    /// - Parameter isTold: collectors of telemetry are told, if the line is grave. False where telling them can be
+    ///   what caused the line.
     static func write(
-        _ module: LogModule, _ level: LogLevel, _ text: @autoclosure () -> String, file: StaticString = #fileID,
-        line: Int = #line
+        _ module: LogModule, _ level: LogLevel, _ text: @autoclosure () -> String, isTold: Bool = true,
+        file: StaticString = #fileID, line: Int = #line
     ) {
         guard isEnabled(module, level) else { return }
         guard let skipped = level == .debug ? 0 : allowance(module) else { return }
@@ -112,7 +115,7 @@ enum Log {
             LogSettings.put(
                 module, .warning, "\(skipped) lines of this module were left out: too many at once", file, line)
         }
-        LogSettings.put(module, level, text(), file, line)
+        LogSettings.put(module, level, text(), file, line, isTold: isTold)
     }
 
     /// Lines a module may write at once, and then in a second: peers must not be able to fill the disk.

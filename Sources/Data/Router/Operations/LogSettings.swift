@@ -51,7 +51,7 @@ final class LogOutput: Sendable {
     }
 }
 
-/// A line kept for GET-LOG.
+/// A line kept for GET-LOG and for collectors of telemetry.
 struct LogRecord: Sendable {
     let module: LogModule
     let level: LogLevel
@@ -79,15 +79,17 @@ enum LogSettings {
         var timeFormat: String?
         var counts = [[Int]](
             repeating: [Int](repeating: 0, count: LogLevel.allCases.count), count: LogModule.allCases.count)
-        /// The last lines, oldest at `next` once it is full.
-        var recent: [LogRecord] = []
-        var next = 0
+        var recent = LastItems<LogRecord>(capacity: LogSettings.recentMaximum)
+        /// Lines that collectors of telemetry have not been told yet.
+        var untold = LastItems<LogRecord>(capacity: LogSettings.untoldMaximum)
     }
 
     private static let state = Locked(State())
     /// Lines kept for GET-LOG, and characters kept of each.
     static let recentMaximum = 1000
     private static let recentTextMaximum = 2048
+    /// Lines kept between two times at which collectors are told of them.
+    static let untoldMaximum = 500
 
     /// Sets one module; nil = DEFAULT, which the others fall back to. Only the control thread does.
     static func set(_ setting: Setting, for module: LogModule?) {
@@ -123,13 +125,24 @@ enum LogSettings {
 
     /// The newest `limit` lines, oldest first.
     static func recent(limit: Int) -> [LogRecord] {
+        state.withLock { Array($0.recent.ordered.suffix(max(0, limit))) }
+    }
+
+    /// What collectors have not been told yet: warnings and worse since the last call, oldest first, and how many
+    /// more there were. What telemetry itself says is never among them, or each record would cause the next.
+    static func takeUntold() -> (lines: [LogRecord], lost: Int) {
         state.withLock { state in
-            Array((state.recent[state.next...] + state.recent[..<state.next]).suffix(max(0, limit)))
+            let taken = state.untold.takeAll()
+            return (taken.items, taken.lost)
         }
     }
 
     /// Writes a line and keeps it.
-    static func put(_ module: LogModule, _ level: LogLevel, _ text: String, _ file: StaticString, _ line: Int) {
+    ///
+    /// - Parameter isTold: collectors of telemetry are told, if the line is grave.
+    static func put(
+        _ module: LogModule, _ level: LogLevel, _ text: String, _ file: StaticString, _ line: Int, isTold: Bool = true
+    ) {
         var moment = timespec()
         clock_gettime(CLOCK_REALTIME, &moment)
         let time = Int64(moment.tv_sec) * 1_000_000 + Int64(moment.tv_nsec) / 1000
@@ -138,12 +151,8 @@ enum LogSettings {
             time: time)
         let (setting, isUniversal, format) = state.withLock { state -> (Setting, Bool, String?) in
             state.counts[module.index][level.rawValue] += 1
-            if state.recent.count < recentMaximum {
-                state.recent.append(record)
-            } else {
-                state.recent[state.next] = record
-                state.next = (state.next + 1) % recentMaximum
-            }
+            state.recent.append(record)
+            if isTold, module != .flow, level.rawValue >= LogLevel.warning.rawValue { state.untold.append(record) }
             let own = state.modules[module.index]
             let setting = Setting(
                 includeTimestamp: own.includeTimestamp ?? state.fallback.includeTimestamp,

@@ -17,7 +17,9 @@ extension Core {
     private static func farAddress(_ source: String) -> String { "vfcr.\(source):0" }
 
     /// Addresses an edge router must be told of.
-    var telemetryKeys: Set<String> { ["M" + beaconAddress, "M" + recordAddress, "M" + flowAddress] }
+    var telemetryKeys: Set<String> {
+        ["M" + beaconAddress, "M" + recordAddress, "M" + flowAddress, "M" + logAddress]
+    }
 
     /// The router answers at its telemetry addresses, and tells the network so.
     func startTelemetry() {
@@ -30,7 +32,7 @@ extension Core {
         }
     }
 
-    private func hasConsumer(_ address: String) -> Bool {
+    func hasConsumer(_ address: String) -> Bool {
         guard let entry = current.addresses["M" + address] else { return false }
         return entry.inProcess || !entry.consumers.isEmpty || !entry.remotes.isEmpty
     }
@@ -83,6 +85,7 @@ extension Core {
         if isObserved { sendFlows() } else { forgetQueue() }
         if isObserved { sendExchanges() } else { forgetExchanges() }
         sendFarSides()
+        sendLogRecords(now: now)
     }
 
     private func sendBeacon(now: Int64) {

@@ -49,6 +49,7 @@ struct Telemetry {
     var nextTick: Int64 = 0
     var nextHeartbeat: Int64 = 0
     var nextBeacon: Int64 = 0
+    var nextLogRecords: Int64 = 0
     var hadCollector = false
     private var messages: Int64 = 0
 

@@ -7,6 +7,8 @@ enum TelemetryKind: UInt32, Sendable {
     case link = 2
     case listener = 4
     case connector = 5
+    /// A grave line of the log.
+    case log = 14
     case routerAccess = 15
     /// A TCP connection, from the listener's side.
     case flow = 16
@@ -46,6 +48,10 @@ enum TelemetryAttribute: UInt32, Sendable {
     case linkCost = 33
     case flowCount = 40
     case streamID = 47
+    case logSeverity = 48
+    case logText = 49
+    case sourceFile = 50
+    case sourceLine = 51
     case linkCount = 52
     case operStatus = 53
     case role = 54
@@ -68,14 +74,20 @@ enum TelemetryValue: Equatable, Sendable {
     case text(String)
     case number(UInt64)
 
-    /// Characters of a text; more are cut off.
-    private static let longest = 300
+    /// Octets of a text; what is beyond is cut off, with the rest of its last character.
+    static let longest = 300
 
     var amqp: AMQPValue {
         switch self {
-        case .text(let text): .string(text.utf8.count > TelemetryValue.longest ? String(text.prefix(256)) : text)
+        case .text(let text): .string(TelemetryValue.shortened(text))
         case .number(let number): .ulong(number)
         }
+    }
+
+    private static func shortened(_ text: String) -> String {
+        guard text.utf8.count > longest else { return text }
+        // A character takes up to four octets.
+        return (longest - 3...longest).reversed().lazy.compactMap { String(text.utf8.prefix($0)) }.first ?? ""
     }
 
     init?(_ value: AMQPValue) {
