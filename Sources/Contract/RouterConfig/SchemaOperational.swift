@@ -108,7 +108,9 @@ extension Schema {
         .choice("operStatus", ["up", "closing"], flags: [.readOnly], "State of the connection."),
         .integer("uptimeSeconds", flags: [.readOnly], "Age."),
         .integer("lastDlvSeconds", flags: [.readOnly], "Time since the last delivery."),
-        .boolean("enableProtocolTrace", flags: [.updatable], "Whether its AMQP frames are logged."),
+        .boolean(
+            "enableProtocolTrace", flags: [.updatable],
+            "Whether its AMQP frames are logged, by module PROTOCOL; a change of that module's levels overrides it."),
         .string("meshId", flags: [.readOnly], "Mesh of edge routers the peer is in."),
         .integer("tlsOrdinal", flags: [.readOnly], "Generation of the certificate in use."),
         .string("groupCorrelationId", flags: [.readOnly], "Common to a control connection and its data connections."),

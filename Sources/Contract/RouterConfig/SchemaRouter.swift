@@ -45,7 +45,8 @@ extension Schema {
             "log", "What one module of the router writes to the log.", operations: [.read, .query, .update],
             attributes: [
                 .choice(
-                    "module", logModules, flags: [.required], "Module; DEFAULT stands for all that have no entity."),
+                    "module", logModules, flags: [.required],
+                    "Module; DEFAULT stands for all that have no entity. PROTOCOL writes AMQP frames, at level debug."),
                 .string(
                     "enable", flags: [.updatable],
                     "Levels written, separated by commas; a plus sign adds the graver ones: info+, debug,error+."),

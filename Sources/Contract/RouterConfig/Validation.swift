@@ -147,7 +147,9 @@ extension Schema {
         }
     }
 
-    private static func boolean(_ value: AttributeValue) -> Bool? {
+    /// What `value` says as a boolean: also yes, no, on and off in any case, 1 and 0 (router-protocol.md §6.1); nil if
+    /// it is none.
+    package static func boolean(_ value: AttributeValue) -> Bool? {
         switch value {
         case .boolean(let flag): flag
         case .integer(0): false

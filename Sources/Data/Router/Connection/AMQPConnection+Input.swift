@@ -158,6 +158,7 @@ extension AMQPConnection {
         let amqp = Array(amqpHeader.prefix(known))
         if phase == .saslHeader, got == sasl {
             if known < 8 { return 0 }
+            traceReceived(bytes, 8)
             phase = .sasl
             perform(settings.isConnector ? clientSASL!.headerReceived() : serverSASL!.headerReceived())
             return 8
@@ -166,6 +167,7 @@ extension AMQPConnection {
         let maySkip = phase == .saslHeader && !settings.isConnector && !settings.authenticatePeer
         if phase == .amqpHeader || maySkip, got == amqp {
             if known < 8 { return 0 }
+            traceReceived(bytes, 8)
             phase = .frames
             try machine.apply(.headerReceived)
             // Answered at once: some clients wait for it before they open. Our open follows theirs.
@@ -186,6 +188,7 @@ extension AMQPConnection {
             throw EndpointError(.connection, "amqp:connection:framing-error", "malformed SASL frame")
         }
         guard count >= Int(header.size) else { return 0 }
+        traceReceived(bytes, Int(header.size))
         let head = Int(header.doff) * 4
         var reader = ByteReader(bytes + head, count: Int(header.size) - head)
         let frame = try SASLFrame.decode(from: &reader)
@@ -207,7 +210,11 @@ extension AMQPConnection {
             throw EndpointError(.connection, "amqp:connection:framing-error", "frame type \(header.type) after SASL")
         }
         let head = Int(header.doff) * 4
-        if size == head { return count >= size ? size : 0 }  // heartbeat
+        if size == head {  // heartbeat
+            guard count >= size else { return 0 }
+            traceReceived(bytes, size)
+            return size
+        }
         let available = min(count, size)
         let isTransfer =
             available >= head + 3 && (bytes + head).load(as: UInt8.self) == 0x00
@@ -216,10 +223,12 @@ extension AMQPConnection {
             var reader = ByteReader(bytes + head + 3, count: available - head - 3)
             guard let transfer = try transferHead(&reader, isWhole: available == size) else { return 0 }
             let used = head + 3 + reader.offset
+            traceReceived(bytes, used)
             try received(transfer, channel: header.channel, payload: size - used)
             return used
         }
         guard count >= size else { return 0 }
+        traceReceived(bytes, size)
         var reader = ByteReader(bytes + head, count: size - head)
         try received(Performative.decode(from: &reader), channel: header.channel)
         return size

@@ -27,9 +27,10 @@ extension AMQPConnection {
         frame.withUnsafeBytes { append($0.baseAddress!, $0.count) }
     }
 
-    /// Queues octets, gathering small pieces into one record.
+    /// Queues a frame, gathering small ones into one record.
     func append(_ bytes: UnsafeRawPointer, _ count: Int) {
         guard phase != .closed else { return }
+        traceSent(bytes, count)
         if gather == nil { gather = worker.pool.take() }
         let slab = gather!
         if slab.end + count > AMQPConnection.gatherLimit {
@@ -55,7 +56,11 @@ extension AMQPConnection {
         return gather!.memory + gather!.end
     }
 
-    func commit(_ count: Int) { gather!.end += count }
+    func commit(_ count: Int) {
+        let slab = gather!
+        traceSent(slab.memory + slab.end, count)
+        slab.end += count
+    }
 
     /// Settles a stream that a socket has taken whole. Nobody waits for that, so it shares a record with what is sent
     /// next, or leaves soon.
@@ -68,7 +73,10 @@ extension AMQPConnection {
             gather = worker.pool.take()
         }
         let target = gather!
-        target.end += DispositionWriter.accepted(to: target.memory + target.end, channel: channel, first: first)
+        let start = target.memory + target.end
+        let length = DispositionWriter.accepted(to: start, channel: channel, first: first)
+        traceSent(start, length)
+        target.end += length
         guard !isDirty, !isFlushDue else { return }
         isFlushDue = true
         worker.flushSoon(self)
@@ -83,9 +91,10 @@ extension AMQPConnection {
     /// Octets that would be copied into the gathering buffer rather than encrypted in place.
     func fitsGather(_ count: Int) -> Bool { count <= 4096 }
 
-    /// Encrypts octets where they lie, after what was gathered before them.
+    /// Encrypts a frame where it lies, after what was gathered before them.
     func appendLarge(_ bytes: UnsafeRawPointer, _ count: Int) {
         guard phase != .closed else { return }
+        traceSent(bytes, count)
         sealGathered()
         seal(bytes, count)
         markDirty()

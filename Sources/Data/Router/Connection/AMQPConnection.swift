@@ -43,6 +43,7 @@ final class AMQPConnection: EventTarget {
     var octetsIn = 0
 
     // Output
+    var trace: FrameTrace
     /// Small frames gathered for one TLS record; taken from the pool while it holds anything.
     var gather: Slab?
     /// Without TLS: bytes waiting for the socket. With TLS they wait in the session's queue.
@@ -125,6 +126,7 @@ final class AMQPConnection: EventTarget {
         self.settings = settings
         self.peerText = peerText
         ref = ConnectionRef(worker: worker.index, id: id)
+        trace = FrameTrace(connection: id, level: Log.isEnabled(.protocolTrace, .debug))
         phase = .connecting
         effectiveRole = settings.role
         startedAt = worker.now

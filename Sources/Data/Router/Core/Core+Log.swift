@@ -21,7 +21,12 @@ extension Core {
                         + "name a file in a writable directory, or stderr")
             }
         }
+        let tracedBefore = Log.isEnabled(.protocolTrace, .debug)
         LogSettings.set(setting, for: module)
+        let isTraced = Log.isEnabled(.protocolTrace, .debug)
+        guard isTraced != tracedBefore else { return }
+        // Connections that begin meanwhile look at the level themselves.
+        for worker in workers { worker.post { worker.traceFrames(isTraced) } }
     }
 
     /// Rows of `logStats`.

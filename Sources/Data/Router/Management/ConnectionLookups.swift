@@ -24,11 +24,13 @@ struct ConnectionLookups {
     /// Requests waiting at once.
     private static let pendingMaximum = 64
 
-    enum Purpose {
+    enum Purpose: Equatable {
         case query
         case read
         /// UPDATE with adminStatus=deleted.
         case close
+        /// UPDATE of enableProtocolTrace.
+        case trace(Bool)
     }
 
     struct Lookup {
@@ -108,8 +110,10 @@ extension ManagementAgent {
         }
         let isQuery = purpose == .query
         let cuts = purpose == .close
+        let traces: Bool? = if case .trace(let isOn) = purpose { isOn } else { nil }
         for worker in core.workers {
             worker.post {
+                if let traces, let number = wanted.flatMap({ UInt64($0) }) { worker.traceFrames(traces, of: number) }
                 var said = LoopConnections(rows: worker.rows(.connection))
                 if isQuery {
                     said.places = worker.streamPlaces
@@ -132,7 +136,7 @@ extension ManagementAgent {
         switch lookup.purpose {
         case .query where !lookup.isSecondRound: choosePage(&lookup, core)
         case .query: finishQuery(lookup, core)
-        case .read, .close: finishOne(lookup, core)
+        case .read, .close, .trace: finishOne(lookup, core)
         }
     }
 
@@ -181,9 +185,9 @@ extension ManagementAgent {
 
     private func finishOne(_ lookup: ConnectionLookups.Lookup, _ core: Core) {
         let request = lookup.request
-        guard let row = lookup.rows.first ?? lookup.facts.first?.row else {
-            return answer(request, notFound(request), core)
-        }
+        let found = lookup.rows.first ?? lookup.facts.first?.row
+        if case .trace(let isOn) = lookup.purpose { return finishTrace(request, found, isOn, core) }
+        guard let row = found else { return answer(request, notFound(request), core) }
         guard lookup.purpose == .close else { return answer(request, .entity(row), core) }
         if lookup.rows.isEmpty, let stream = lookup.facts.first {
             Log.write(
@@ -197,13 +201,28 @@ extension ManagementAgent {
         answer(request, .entity(closed), core)
     }
 
+    private func finishTrace(_ request: ManagementRequest, _ found: ManagementRow?, _ isOn: Bool, _ core: Core) {
+        // skrouterd answers 400 here, not 404, and its clients look for that.
+        guard let row = found else {
+            return answer(request, .failure(400, "there is no connection with \(request.target)"), core)
+        }
+        guard row["protocol"] == .string("amqp") else {
+            let refusal = ManagementReply.failure(400, "a TCP connection has no AMQP frames that could be logged")
+            return answer(request, isOn ? refusal : .entity(row), core)
+        }
+        let change = isOn ? "are logged from now on" : "are no longer logged"
+        Log.write(.agent, .info, "[C\(request.identity ?? "")] frames \(change), by request (enableProtocolTrace)")
+        answer(request, .entity(row), core)
+    }
+
     mutating func expireLookups(now: Int64, core: Core) {
         for lookup in lookups.expire(now: now) {
             answer(lookup.request, .failure(500, "a loop did not answer within 4 s"), core)
         }
     }
 
-    /// UPDATE of a connection entity: adminStatus=deleted closes it, except between routers.
+    /// UPDATE of a connection entity: adminStatus=deleted closes it, except between routers; enableProtocolTrace turns
+    /// the trace of its frames on or off.
     mutating func updateConnection(
         _ request: ManagementRequest, _ changes: [String: AttributeValue], from client: ConnectionRef, _ core: Core
     ) {
@@ -216,11 +235,18 @@ extension ManagementAgent {
         guard request.identity != nil else {
             return answer(request, .failure(400, "UPDATE of a connection needs its identity"), core)
         }
-        switch changes["adminStatus"] {
-        case .string("deleted")?: lookUp(request, .close, core)
-        case .string("enabled")?: lookUp(request, .read, core)
+        switch (changes["adminStatus"], changes["enableProtocolTrace"]) {
+        case ("deleted", _): lookUp(request, .close, core)
+        case ("enabled", nil): lookUp(request, .read, core)
+        case (nil, let given?), ("enabled", let given?):
+            guard let isOn = Schema.boolean(given) else {
+                let text = "enableProtocolTrace is \(given.json): give true or false (or yes, no, on, off)"
+                return answer(request, .failure(400, text), core)
+            }
+            lookUp(request, .trace(isOn), core)
         default:
-            answer(request, .failure(400, "only adminStatus=deleted can be set on a connection"), core)
+            let text = "of a connection only enableProtocolTrace can be set, and adminStatus to deleted"
+            answer(request, .failure(400, text), core)
         }
     }
 }

@@ -84,7 +84,7 @@ extension AMQPConnection {
             "adminStatus": .string("enabled"), "operStatus": .string("up"),
             "uptimeSeconds": .int(Int32(clamping: (now - openedAt) / 1000)),
             "lastDlvSeconds": lastDeliveryAt > 0 ? .int(Int32(clamping: (now - lastDeliveryAt) / 1000)) : .null,
-            "enableProtocolTrace": .bool(false), "meshId": meshID.map { .string($0) } ?? .null,
+            "enableProtocolTrace": .bool(trace.isOn), "meshId": meshID.map { .string($0) } ?? .null,
             "tlsOrdinal": .int(Int32(clamping: settings.tls?.profile.ordinal ?? 0)),
             "groupOrdinal": .int(Int32(clamping: groupOrdinal)),
             "groupCorrelationId": (settings.groupCorrelator ?? property(WireNames.correlator)?.stringValue).map {

@@ -146,9 +146,8 @@ enum LogSettings {
         var moment = timespec()
         clock_gettime(CLOCK_REALTIME, &moment)
         let time = Int64(moment.tv_sec) * 1_000_000 + Int64(moment.tv_nsec) / 1000
-        let record = LogRecord(
-            module: module, level: level, text: String(text.prefix(recentTextMaximum)), file: file, line: line,
-            time: time)
+        let kept = text.utf8.count <= recentTextMaximum ? text : String(text.prefix(recentTextMaximum))
+        let record = LogRecord(module: module, level: level, text: kept, file: file, line: line, time: time)
         let (setting, isUniversal, format) = state.withLock { state -> (Setting, Bool, String?) in
             state.counts[module.index][level.rawValue] += 1
             state.recent.append(record)
