@@ -12,12 +12,13 @@ BODY = encode(Described(ULong(0x77), "hello"))
 ACCEPT = Described(ULong(0x24), [])
 
 
-class Links(RouterCase):
+class LinkCase(RouterCase):
     """One router with a listener for clients."""
 
     def setUp(self):
         super().setUp()
         self.hub = self.router("hub")
+        self.hub.add("address", prefix="closed", distribution="unavailable")
         self.hub.start()
 
     def client(self, name):
@@ -56,6 +57,8 @@ class Links(RouterCase):
     def settle(self, consumer, first=0, last=None):
         consumer.send(DISPOSITION, True, UInt(first), None if last is None else UInt(last), True, ACCEPT)
 
+
+class Links(LinkCase):
     def test_producer_detaches_before_the_consumer_decides(self):
         consumer, producer = self.consumer(), self.producer()
         self.transfer(producer, 0)
@@ -119,6 +122,106 @@ class Links(RouterCase):
         for _ in range(50):
             self.transfer(producer, 0, more=True, settled=True, payload=b"y" * 8000)
         self.transfer(producer, 0, settled=True, payload=b"z")
+        self.assert_alive()
+
+
+class ErrorScope(LinkCase):
+    """An error of one link ends that link: its session, and what else is on it, goes on."""
+
+    def setUp(self):
+        super().setUp()
+        self.peer = self.client("faulty")
+        self.number = 0
+        self.attach("good-in", 11, "kept", receives=True)
+        self.peer.expect(ATTACH)
+        self.peer.send(FLOW, UInt(0), WINDOW, UInt(0), WINDOW, UInt(11), UInt(0), UInt(100))
+        self.attach("good-out", 10, "kept")
+        self.credit()
+
+    def attach(self, name, handle, address, receives=False, **changed):
+        source = changed.get("source", Described(ULong(0x28), [address] if receives else []))
+        target = changed.get("target", Described(ULong(0x29), [] if receives else [address]))
+        self.peer.send(ATTACH, name, UInt(handle), receives, UByte(2), UByte(0), source, target, None, None,
+                       None if receives else UInt(0))
+
+    def credit(self):
+        """The next credit that the router gives."""
+        while len(flow := self.peer.expect(FLOW)) < 7 or not flow[6]:
+            pass
+        return flow[6]
+
+    def send(self, handle, settled=True, payload=BODY, message_format=0):
+        self.peer.send(TRANSFER, UInt(handle), UInt(self.number), struct.pack(">I", self.number), UInt(message_format),
+                       settled, False, payload=payload)
+        self.number += 1
+
+    def assert_others_live(self):
+        """A message goes out on one link of the session and comes back on another."""
+        words = encode(Described(ULong(0x77), f"number {self.number}"))
+        self.send(10, payload=words)
+        code, fields, payload = self.peer.next_of(TRANSFER, 0x17)
+        self.assertEqual(code, TRANSFER, fields)
+        self.assertIn(words, payload)
+
+    def assert_detached(self, condition):
+        """The router's half of the end of a link, which is answered."""
+        code, fields, _ = self.peer.next_of(DETACH, 0x17)
+        self.assertEqual(code, DETACH, fields)
+        self.assertEqual((fields[1], fields[2].value[0]), (True, condition))
+        return fields[0]
+
+    def test_transfers_far_beyond_the_credit(self):
+        consumer = self.consumer("waiting", "slow")
+        self.attach("greedy", 0, "slow")
+        credit = self.credit()
+        # None is settled, so that no credit comes back.
+        for _ in range(credit + 500):
+            self.send(0, settled=False)
+        self.assert_detached("amqp:link:transfer-limit-exceeded")
+        self.peer.send(DETACH, UInt(0), True)
+        for _ in range(100):
+            consumer.expect(TRANSFER)
+        self.assert_others_live()
+        # The same handle and name once more, which work.
+        self.attach("greedy", 0, "kept")
+        self.credit()
+        self.send(0)
+        self.assertTrue(self.peer.expect(TRANSFER))
+        self.assert_others_live()
+        self.settle(consumer, 0, 99)
+        self.assert_alive()
+
+    def test_message_format_that_nobody_knows(self):
+        self.attach("strange", 0, "kept")
+        self.credit()
+        self.send(0, message_format=7)
+        self.assert_detached("amqp:not-implemented")
+        # Transfers that were under way when the router detached are passed over.
+        for _ in range(10):
+            self.send(0)
+        self.peer.send(DETACH, UInt(0), True)
+        self.assert_others_live()
+        self.assert_alive()
+
+    def test_attaches_that_are_refused(self):
+        router_link = Described(ULong(0x28), [None, UInt(0), Symbol("link-detach"), UInt(0), False, None, None, None,
+                                              None, None, Symbol("qd.router")])
+        cases = [
+            ("amqp:invalid-field", dict(address=None, receives=True, source=Described(ULong(0x28), []))),
+            ("qd:no-route-to-dest", dict(address="amqp:/_topo/0/elsewhere/x", receives=True)),
+            ("qd:forbidden", dict(address=None, receives=True, source=router_link)),
+            ("amqp:not-implemented", dict(address=None, target=Described(ULong(0x30), []))),
+            ("amqp:not-found", dict(address="closed.queue")),
+            ("amqp:not-found", dict(address="closed.queue", receives=True)),
+        ]
+        for handle, (condition, attach) in enumerate(cases):
+            with self.subTest(condition=condition, receives=attach.get("receives", False)):
+                self.attach(f"refused-{handle}", handle, **attach)
+                answer = self.peer.expect(ATTACH)
+                self.assertEqual(answer[0], f"refused-{handle}")
+                self.assert_detached(condition)
+                self.peer.send(DETACH, UInt(handle), True)
+                self.assert_others_live()
         self.assert_alive()
 
 

@@ -131,6 +131,21 @@ extension Session {
         }
     }
 
+    /// Detaches a link for an error of the peer's making; the session and its other links live on. Routers cannot do
+    /// without their control links and those for data of one priority, so that these end the session.
+    func fail(_ error: EndpointError, ofLink handle: UInt32) {
+        guard let link = remoteLinks[handle] else { return fail(error) }
+        switch link.kind {
+        case .control, .data: return fail(error)
+        default: break
+        }
+        Log.write(
+            .server, .error,
+            "[C\(connection.ref.id)] \(connection.peerText): \(error.condition): \(error.detail); detaching link "
+                + link.name)
+        detach(link, error: AMQPError(condition: error.condition, description: error.detail))
+    }
+
     /// Tells the peer of a wider window when that gains it something.
     func refreshWindow() {
         let held = min(heldFrames, machine.incomingWindowMaximum)

@@ -33,7 +33,9 @@ extension AMQPConnection {
             payloadLink = link
             payloadMore = transfer.more
             payloadAborted = transfer.aborted
-        } catch let error as EndpointError where error.scope != .connection {
+        } catch let error as EndpointError where error.scope == .link {
+            return session.fail(error, ofLink: transfer.handle)
+        } catch let error as EndpointError where error.scope == .session {
             return session.fail(error)
         }
         if payload == 0 { endOfTransferFrame() }
