@@ -145,6 +145,9 @@ class Liars(HostileCase):
             false.send_link_state()
             self.assert_others_go_on()
         self.assert_logged("two routers use the id near")
+        self.assertIn("two routers use the id near", self.problem())
+        false.close()
+        wait_until("nothing to be wrong", lambda: self.problem() == "", 10)
 
     def test_our_own_id(self):
         false = self.liar("far", instance=int(time.time()) + 50)
@@ -153,6 +156,13 @@ class Liars(HostileCase):
             false.advertise()
             self.assert_others_go_on()
         self.assert_logged("another router uses our id")
+        # This one has no connector that could tell.
+        self.assertIn("another router in the network has the id far too", self.problem())
+
+    def problem(self):
+        """What the router itself says is wrong."""
+        with ManagementClient(self.far.amqp_port) as management:
+            return management.query("router")[0]["problem"]
 
     def test_a_hundred_thousand_addresses(self):
         before = self.resident()

@@ -209,6 +209,7 @@ class OneIdTwice(LinkCase):
                     wait_until(f"{twin.name} ({twin.product}) to say that its id is used twice",
                                lambda twin=twin: "uplicate" in twin.process.log()
                                or "same id" in twin.process.log(), 15)
+                self.assert_management_says_so(twins[0], centre)
                 end = time.monotonic() + 8
                 while time.monotonic() < end:
                     for router in (centre, other):
@@ -218,6 +219,19 @@ class OneIdTwice(LinkCase):
                 for twin in twins:
                     twin.process.stop()
                 self.await_both(centre, other)
+
+    def assert_management_says_so(self, twin, centre):
+        """By name: our twin at its connectors and for itself, the router between the two for itself."""
+        text = "another router in the network has the id twin too"
+
+        def said():
+            messages = [row["connectionMsg"] for row in self.rows(twin, "connector", "connectionMsg")]
+            return len(messages) == 2 and all(text in message for message in messages) \
+                and text in self.rows(twin, "router", "problem")[0]["problem"]
+        wait_until("our twin's connectors and router to tell of the other", said, 10, 0.1)
+        if centre.product == OURS:
+            wait_until("the router between to tell of both", lambda: "two routers use the id twin"
+                       in self.rows(centre, "router", "problem")[0]["problem"], 10, 0.1)
 
 
 if __name__ == "__main__":

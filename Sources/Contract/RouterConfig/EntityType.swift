@@ -26,6 +26,16 @@ package enum EntityBase: String, Hashable, Sendable, CaseIterable {
         }
     }
 
+    /// One line of description.
+    package var description: String {
+        switch self {
+        case .entity: "What every entity is."
+        case .configurationEntity: "What can be configured."
+        case .operationalEntity: "What only reports the router's state."
+        case .management: "The node that answers management requests."
+        }
+    }
+
     /// The operations that all of the kind have, in the order in which GET-OPERATIONS gives them.
     package var operationNames: [String] {
         switch self {
@@ -205,6 +215,9 @@ package struct EntityType: Sendable {
 
     /// The name with the prefix that AMQP management uses.
     package var longName: String { Schema.longNamePrefix + shortName }
+
+    /// The three that every type has.
+    package var commonAttributes: ArraySlice<Attribute> { attributes.prefix(Schema.commonAttributeCount) }
 
     /// The attributes that are peculiar to this type (without the three common ones).
     package var ownAttributes: ArraySlice<Attribute> { attributes.dropFirst(Schema.commonAttributeCount) }

@@ -31,6 +31,11 @@ package enum Schema {
         return byShortName[aliases[camelCase] ?? camelCase]
     }
 
+    /// The name under which GET-SCHEMA lists a type: the alias where there is one, as skrouterd has it.
+    package static func listedName(of type: EntityType) -> String {
+        aliases.first { $0.value == type.shortName }?.key ?? type.shortName
+    }
+
     /// The kind of types called `name`, in short or long; nil if there is none.
     package static func base(named name: String) -> EntityBase? {
         EntityBase(rawValue: name.hasPrefix(longNamePrefix) ? String(name.dropFirst(longNamePrefix.count)) : name)

@@ -104,7 +104,9 @@ extension Schema {
         .boolean("ssl", flags: [.readOnly], "Whether TLS is used."),
         .boolean("opened", flags: [.readOnly], "Whether Open was exchanged."),
         .boolean("active", flags: [.readOnly], "Whether an edge connection is the one in use."),
-        .choice("adminStatus", ["enabled", "deleted"], flags: [.updatable], "Writing deleted closes the connection."),
+        .choice(
+            "adminStatus", ["enabled", "deleted"], default: "enabled", flags: [.updatable],
+            "Writing deleted closes the connection."),
         .choice("operStatus", ["up", "closing"], flags: [.readOnly], "State of the connection."),
         .integer("uptimeSeconds", flags: [.readOnly], "Age."),
         .integer("lastDlvSeconds", flags: [.readOnly], "Time since the last delivery."),
@@ -147,7 +149,9 @@ extension Schema {
     private static let addressAttributes: [Attribute] =
         [
             .string("key", flags: [.readOnly], "Key in the address table."),
-            .string("distribution", flags: [.readOnly], "How deliveries spread over consumers."),
+            .choice(
+                "distribution", ["flood", "multicast", "closest", "balanced", "linkBalanced", "unavailable"],
+                flags: [.readOnly], "How deliveries spread over consumers."),
             .list("remoteHostRouters", flags: [.readOnly], "Routers that have consumers."),
             .list("transitOutstanding", flags: [.readOnly], "Unsettled deliveries by neighbour."),
             .boolean("watch", flags: [.readOnly], "Whether something in the router watches the address."),

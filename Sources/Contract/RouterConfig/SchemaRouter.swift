@@ -80,6 +80,9 @@ extension Schema {
         .string("hostName", flags: [.readOnly], "Name of the host the router runs on."),
         .string(
             "metadata", "Free text about the router; reported only. A controller keeps its site id here, in JSON."),
+        .string(
+            "problem", flags: [.readOnly],
+            "What is wrong in the network, such as two routers of one id; empty if nothing is."),
     ]
 
     private static let routerTimingAttributes: [Attribute] = [

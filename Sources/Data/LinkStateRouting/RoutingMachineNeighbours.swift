@@ -1,5 +1,10 @@
 /// Connections and HELLO: who is next to us, confirmed in both directions (§3.4).
 extension RoutingMachine {
+    /// Ids that two of our connections' peers claim, in octet order; of each pair one router is left out.
+    package var twins: [String] {
+        Set(slots.values.compactMap(\.twinOf)).sorted { precedesInOctetOrder($0, $1) }
+    }
+
     mutating func connect(slot: Int, cost: Int, now: Int64) {
         if slots[slot] != nil { disconnect(slot: slot, now: now) }
         guard slots.count < limits.slots else {

@@ -293,6 +293,7 @@ import Testing
                 .advertisement(id: "B", instance: 8, linkStateSequence: 9, mobileSequence: 9), slot: 2, after: 100)
             #expect(bench.machine.route(to: "B")?.slot == 1)
             #expect(bench.machine.route(to: "B")?.instance == 7)
+            #expect(bench.machine.twins == ["B"])
         }
         // The other one's turn comes when this one is gone.
         bench.send(.neighbourDisconnected(slot: 1))

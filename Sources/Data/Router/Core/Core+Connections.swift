@@ -196,11 +196,20 @@ extension Core {
 
     /// What management says of a connector: its own state, and what is wrong with this router wherever it connects to.
     func message(of state: AMQPConnectorState) -> String {
-        guard state.settings.role == .interRouter, let seen = routing.duplicateRouterSeenAt, now - seen < 60_000 else {
-            return state.message
-        }
-        return "another router in the network has the id \(routerID) too: change one of the two and restart it; "
-            + state.message
+        guard state.settings.role == .interRouter, let ownID = ownIDTwice else { return state.message }
+        return ownID + "; " + state.message
+    }
+
+    /// What management says of the router itself, which may have no connector; nil = every router has an id of its own.
+    var doubleIDs: String? {
+        let neighbours = routing.twins.map { "two routers use the id \($0): one is left out; change the id of one" }
+        let all = [ownIDTwice].compactMap { $0 } + neighbours
+        return all.isEmpty ? nil : all.joined(separator: "; ")
+    }
+
+    private var ownIDTwice: String? {
+        guard let seen = routing.duplicateRouterSeenAt, now - seen < 60_000 else { return nil }
+        return "another router in the network has the id \(routerID) too: change one of the two and restart it"
     }
 
     func closeConnection(_ ref: ConnectionRef, reason: String, orderly: Bool = false) {

@@ -179,6 +179,7 @@ extension Core {
             row["version"] = .string(RouterVersion.text)
             row["area"] = .string("0")
             row["hostName"] = .string(HostName.current)
+            row["problem"] = .string(doubleIDs ?? "")
         case "policy":
             addPolicyCounts(to: &row)
         case "router.config.autoLink":

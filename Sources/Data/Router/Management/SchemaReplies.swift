@@ -49,25 +49,40 @@ enum SchemaReplies {
         MapEntry(key: .string(name), value: .list(values.map { .string($0) }))
     }
 
-    /// The schema in the form of skrouterd's GET-SCHEMA: prefix, and for each type its attributes and operations.
+    /// The schema in the form of skrouterd's GET-SCHEMA: prefix, and for each kind and type its attributes and
+    /// operations.
     static let schema: AttributeValue = .map([
         "prefix": .string(String(Schema.longNamePrefix.dropLast())),
         "entityTypes": .map(
             Dictionary(
-                Schema.types.map { ($0.shortName, description(of: $0)) }, uniquingKeysWith: { first, _ in first })
+                Schema.types.map { (Schema.listedName(of: $0), description(of: $0)) }
+                    + EntityBase.allCases.map { ($0.rawValue, description(of: $0)) },
+                uniquingKeysWith: { first, _ in first })
         ),
     ])
 
     private static func description(of type: EntityType) -> AttributeValue {
-        var attributes: [String: AttributeValue] = [:]
-        for attribute in type.attributes where attribute.name != "type" {
-            attributes[attribute.name] = description(of: attribute)
+        describe(type.longName, type.description, type.attributes, type.operationNames, type.isSingleton)
+    }
+
+    /// Only with the attributes that all entities have.
+    private static func description(of base: EntityBase) -> AttributeValue {
+        let common = Schema.types.first?.commonAttributes ?? []
+        return describe(base.longName, base.description, Array(common), base.operationNames, false)
+    }
+
+    private static func describe(
+        _ name: String, _ text: String, _ attributes: [Attribute], _ operations: [String], _ isSingleton: Bool
+    ) -> AttributeValue {
+        var described: [String: AttributeValue] = [:]
+        for attribute in attributes where attribute.name != "type" {
+            described[attribute.name] = description(of: attribute)
         }
         var result: [String: AttributeValue] = [
-            "attributes": .map(attributes), "operations": .list(type.operationNames.map { .string($0) }),
-            "description": .string(type.description), "fullyQualifiedType": .string(type.longName),
+            "attributes": .map(described), "description": .string(text), "fullyQualifiedType": .string(name),
         ]
-        if type.isSingleton { result["singleton"] = true }
+        if !operations.isEmpty { result["operations"] = .list(operations.map { .string($0) }) }
+        if isSingleton { result["singleton"] = true }
         return .map(result)
     }
 
