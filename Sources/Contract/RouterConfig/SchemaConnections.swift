@@ -81,7 +81,10 @@ extension Schema {
         .choice(
             "stripAnnotations", ["in", "out", "both", "no"], default: "both",
             "Directions in which router annotations are removed (roles normal and route-container)."),
-        .integer("linkCapacity", in: 1...1_000_000, "Credit of a link; 250 if not given."),
+        .integer(
+            "linkCapacity", in: 1...1_000_000,
+            "Credit of a link; 250 if not given. If given: of a balanced address, so much may be open over an "
+                + "inter-router link before consumers elsewhere are preferred, whatever they cost."),
         .string(
             "messageLoggingComponents", default: "none", flags: [.ignored],
             "Parts of messages to log; not used by this router."),

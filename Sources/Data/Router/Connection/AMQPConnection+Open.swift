@@ -158,6 +158,7 @@ extension AMQPConnection {
             peerTrunking: open.offeredCapabilities.contains(WireNames.trunking), user: userName,
             maySetAdminStatus: policy?.grant.rules.allowsAdminStatusUpdate ?? true,
             mechanism: mechanism, tlsProtocol: tls?.protocolName, tlsCipher: tls?.cipherName,
+            choiceLimit: settings.choiceLimit,
             tlsOrdinal: settings.tls?.profile.ordinal ?? 0, groupOrdinal: groupOrdinal,
             properties: open.properties.compactMap { entry in
                 guard let key = entry.key.stringValue else { return nil }

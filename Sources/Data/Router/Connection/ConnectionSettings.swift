@@ -32,6 +32,8 @@ struct ConnectionSettings: Sendable {
     var sessionFrames: UInt32
     var idleTimeoutMilliseconds: Int64
     var linkCapacity: UInt32
+    /// `linkCapacity` if it was given: with so much open over the connection, consumers elsewhere are preferred.
+    var choiceLimit: Int?
     var saslMechanisms: [String]
     /// Listener that offers PLAIN: who may come in.
     var users: UserDatabase?
@@ -86,6 +88,8 @@ struct ConnectionInfo: Sendable {
     var mechanism: String
     var tlsProtocol: String?
     var tlsCipher: String?
+    /// See ``ConnectionSettings/choiceLimit``.
+    var choiceLimit: Int?
     /// Generation of the certificate files that this side used.
     var tlsOrdinal: Int
     /// Generation that the connector's side gave the connections of one correlator.

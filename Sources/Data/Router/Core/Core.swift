@@ -189,7 +189,9 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
         var remoteAddresses: [String: [(RouteEntry, AddressInfo)]] = [:]
         for entry in routing.routes {
             guard let slot = entry.slot else { continue }
-            routes[entry.id] = RemoteRoute(id: entry.id, slot: slot, cost: entry.cost, validOrigins: entry.validOrigins)
+            routes[entry.id] = RemoteRoute(
+                id: entry.id, slot: slot, cost: entry.cost, validOrigins: entry.validOrigins,
+                capacity: slots[slot].flatMap { connections[$0]?.info.choiceLimit })
             for (key, info) in entry.addresses { remoteAddresses[key, default: []].append((entry, info)) }
         }
         for key in remoteAddresses.keys where addresses[key] == nil {

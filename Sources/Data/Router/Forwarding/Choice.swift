@@ -35,6 +35,8 @@ struct Arrival {
 ///
 /// balanced: the least (open streams + path cost) wins; a local consumer costs 0. For a remote one all that is open
 /// over its next hop counts, since that router chooses again, among its own consumers and those behind it.
+/// Where `linkCapacity` was given for the connection to the next hop, one with so much open over it comes after all
+/// others; without it the rule holds for any number.
 /// closest: any local consumer before any remote one, since those cost 1 at least, then the least path cost.
 /// Ties go round by `turn`, except that a neighbour in a mesh of edge routers comes before the interior.
 enum ConsumerChoice {
@@ -69,6 +71,9 @@ enum ConsumerChoice {
         return entry.consumers.indices.contains(consumer) ? entry.consumers[consumer].peer : nil
     }
 
+    /// More than open streams and costs can come to.
+    private static let full = 1 << 48
+
     /// The candidate's weight; nil when it may not be chosen for this origin.
     private static func value(_ entry: AddressEntry, _ index: Int, origin: String?, arrival: Arrival?) -> Int? {
         let isClosest = entry.treatment == .closest
@@ -83,7 +88,10 @@ enum ConsumerChoice {
         let remote = entry.remotes[consumer - entry.consumers.count]
         if let origin, !remote.route.validOrigins.contains(origin) { return nil }
         if let arrival, arrival.bars(remote) { return nil }
-        return isClosest ? remote.route.cost : remote.load.value &+ remote.route.cost
+        if isClosest { return remote.route.cost }
+        let open = remote.load.value
+        let isFull = remote.route.capacity.map { open >= $0 } ?? false
+        return open &+ remote.route.cost &+ (isFull ? full : 0)
     }
 
     private static func choice(_ entry: AddressEntry, _ index: Int) -> Choice {

@@ -35,6 +35,8 @@ struct RemoteRoute: Sendable {
     var cost: Int
     /// Routers whose shortest path to `id` passes through us; we may forward for these and for ourselves.
     var validOrigins: Set<String>
+    /// With so much open over the next hop other consumers are preferred; nil = the cost alone decides.
+    var capacity: Int?
 }
 
 /// Who is at the other end of a consumer's link.
