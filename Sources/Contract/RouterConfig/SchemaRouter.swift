@@ -28,9 +28,12 @@ extension Schema {
             isSingleton: true,
             attributes: [
                 .string(
-                    "networkId", flags: [.updatable], "Identifier of the network; a change takes effect after a second."
-                ),
-                .string("tenantId", "Tenant; stands as a prefix before TCP service addresses."),
+                    "networkId", flags: [.updatable, .ignored],
+                    "Identifier of the network; only connections between networks, which are not built, need it."),
+                .string(
+                    "tenantId",
+                    "Tenant: stands, with a slash, before the addresses of TCP services; only routers of one tenant "
+                        + "reach each other's."),
             ]),
         EntityType(
             "site", "The site the router works for; reported in telemetry.", operations: reportOnly,
@@ -71,7 +74,7 @@ extension Schema {
 
     private static let routerIdentityAttributes: [Attribute] = [
         .string("id", "Identity in the network, unique there; generated from the mode if not given."),
-        .string("vanId", "Identifier of the application network; prefix of TCP service addresses, as tenantId is."),
+        .string("vanId", "Older name of the network's tenantId, which wins if both are given."),
         .choice(
             "mode", ["standalone", "interior", "edge"], default: "standalone",
             "Alone, a full member of the router network, or a leaf of it."),
@@ -92,7 +95,8 @@ extension Schema {
         .integer("raIntervalFluxSeconds", default: 4, in: seconds, "The same while the network is changing."),
         .integer("remoteLsMaxAgeSeconds", default: 60, in: seconds, "Age at which a remote link state is dropped."),
         .integer(
-            "unreachableHoldoffSeconds", default: 1, in: 0...86_400, "Wait before a vanished router is forgotten."),
+            "unreachableHoldoffSeconds", default: 1, in: 0...86_400,
+            "Wait before the addresses of a router out of reach are dropped."),
     ]
 
     private static let routerProcessAttributes: [Attribute] = [

@@ -4,7 +4,7 @@ import Testing
 
 /// router-protocol sheet, section 4.1: from address text to hash key, seen from router `me`.
 @Suite struct AddressScopeTests {
-    /// Every row of the table that an interior router without a network id has, plain and normalised.
+    /// Every row of the table that an interior router without a network id has; networks are all taken for this one.
     static let rows: [(text: String, key: String)] = [
         ("_local/x", "Lx"), ("_local/$management", "L$management"), ("_local/a/b", "La/b"),
         ("_topo/0/me/x", "Lx"), ("_topo/0/me/temp.abc", "Ltemp.abc"),
@@ -12,6 +12,8 @@ import Testing
         ("_topo/0/other/x", "Rother"), ("_topo/0/other/a/b", "Rother"), ("_topo/0/other", "Rother"),
         ("_topo/0/me2/x", "Rme2"), ("_topo/0/m/x", "Rm"),
         ("_edge/e1/x", "He1"), ("_edge/e1", "He1"),
+        ("_xtopo/net/0/me/temp.abc", "Ltemp.abc"), ("_xtopo/0/0/other/x", "Rother"), ("_xtopo/a.b/all/x", "Tx"),
+        ("_xedge/net/e1/x", "He1"), ("_xtopo", "M_xtopo"), ("_xtopo/net", "M_xtopo/net"), ("_x/net/x", "M_x/net/x"),
         ("x", "Mx"), ("a/b", "Ma/b"), ("a.b", "Ma.b"), ("_topology/x", "M_topology/x"), ("_locals/x", "M_locals/x"),
         ("$management", "M$management"), ("my service", "Mmy service"),
     ]
@@ -47,11 +49,21 @@ import Testing
     @Test(arguments: [
         "", "/", ".", ":", ":/", "://", ":///", "_topo/", "_topo/0", "_topo/0/", "_topo/0/me", "_topo/0/me/",
         "_topo/0//x",
-        "_edge/", "_edge//", "_local/", "amqp:", "amqp:/", "amqp://", "amqp:///", "é/ü", "\u{0}", "_topo/0/all",
+        "_edge/", "_edge//", "_local/", "_xtopo/", "_xtopo//", "_xtopo//0/", "_xedge/net//",
+        "amqp:", "amqp:/", "amqp://", "amqp:///", "é/ü", "\u{0}", "_topo/0/all",
     ])
     func survives(text: String) {
         let scope = AddressScope(text, selfID: "me")
         #expect("LTRHM".contains(scope.key.first ?? "?"))
+    }
+
+    @Test func edgeRoutersLeaveTheRestToTheInterior() {
+        for (text, scope) in [
+            ("_topo/0/other/x", .uplink), ("_xtopo/net/0/other/x", .uplink), ("_edge/me/x", .local("x")),
+            ("_xedge/net/me/t/temp.1", .local("t/temp.1")), ("_xedge/net/e2/x", .edge("e2")),
+        ] as [(String, AddressScope)] {
+            #expect(AddressScope(text, selfID: "me", isEdge: true) == scope, "\(text)")
+        }
     }
 
     @Test func routersAndLocalNamesAreKeptApart() {

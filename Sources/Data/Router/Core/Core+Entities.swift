@@ -63,7 +63,10 @@ extension Core {
             try applyLog(entity)
             otherEntities.append(entity)
         case "router":
-            break
+            joinTenant(entity[string: "vanId"])
+        case "network":
+            joinTenant(entity[string: "tenantId"])
+            otherEntities.append(entity)
         case "policy":
             configurePolicy(entity)
             otherEntities.append(entity)

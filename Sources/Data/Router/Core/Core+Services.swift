@@ -31,14 +31,29 @@ extension Core {
         for (service, context) in made { service.replace(context) }
     }
 
+    /// Puts the addresses of services that are made from now on under a tenant, so that several tenants can share a
+    /// network; nil changes nothing, and an empty text means none.
+    ///
+    /// The network's `tenantId` comes after the router's `vanId` and wins if both are given (router-protocol.md §6.3).
+    func joinTenant(_ name: String?) {
+        guard let name else { return }
+        tenant = name.isEmpty ? nil : name
+        if let tenant { Log.write(.router, .info, "addresses of TCP services begin with \(tenant)/, the tenant") }
+    }
+
+    /// The address that a service entity has in the network; the entity itself shows it without the tenant.
+    func serviceAddress(_ entity: Entity) -> String {
+        let address = entity[string: "address"] ?? ""
+        return tenant.map { "\($0)/\(address)" } ?? address
+    }
+
     func createTCPConnector(_ entity: Entity) throws(EntityFailure) {
         guard let port = entity.port() else {
             throw EntityFailure(
                 status: 400, text: "tcpConnector '\(entity.name)': port '\(entity[string: "port"] ?? "")' is no port")
         }
         let target = TCPConnectorTarget(
-            name: entity.name, address: entity[string: "address"] ?? "", host: entity[string: "host"] ?? "127.0.0.1",
-            port: port,
+            name: entity.name, address: serviceAddress(entity), host: entity[string: "host"] ?? "127.0.0.1", port: port,
             processID: entity[string: "processId"], tls: try serviceContext(entity, server: false),
             verifyHostname: entity.boolean("verifyHostname") ?? true, loops: workers.count)
         tcpConnectors[entity.name] = TCPConnectorState(
@@ -60,7 +75,7 @@ extension Core {
                 text: "tcpListener '\(entity.name)': host '\(host)' has no address; use an address of this machine")
         }
         let target = TCPListenerTarget(
-            name: entity.name, address: strategy == .none ? entity[string: "address"] ?? "" : nil, strategy: strategy,
+            name: entity.name, address: strategy == .none ? serviceAddress(entity) : nil, strategy: strategy,
             socketAddress: socketAddress, backlog: Int32(entity.integer("backlog") ?? 0),
             tls: try serviceContext(entity, server: true), loops: workers.count,
             observer: ObserverChoice(name: entity[string: "observer"]))
@@ -106,7 +121,7 @@ extension Core {
         }
         target.add(
             ListenerAddress(
-                name: entity.name, address: entity[string: "address"] ?? "", value: entity.integer("value") ?? 0))
+                name: entity.name, address: serviceAddress(entity), value: entity.integer("value") ?? 0))
         otherEntities.append(entity)
         tablesChanged()
     }

@@ -71,6 +71,8 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
     var users: UserDatabase?
     var tcpListeners: [String: TCPListenerState] = [:]
     var tcpConnectors: [String: TCPConnectorState] = [:]
+    /// What stands, with a slash, before every address of a TCP service; nil = nothing.
+    var tenant: String?
     var hasTCPServices: Bool { !tcpListeners.isEmpty || !tcpConnectors.isEmpty }
     /// Octets of TCP services as last collected.
     var serviceSums: [ObjectIdentifier: OctetPair] = [:]
@@ -107,9 +109,7 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
         mesh = EdgeMesh(election: MeshElection(own: Core.newBid(id: meshID, using: &random)))
         flowNames = FlowNames(source: Telemetry.sourceName(random: Core.randomText(5, using: &random)))
         startedSeconds = instance
-        let hello = Int64(router.integer("helloIntervalSeconds") ?? 1) * 1000
-        let age = Int64(router.integer("helloMaxAgeSeconds") ?? 3) * 1000
-        timers = RoutingTimers(helloIntervalMilliseconds: hello, helloMaxAgeMilliseconds: age)
+        timers = RoutingTimers(router: router)
         routing = RoutingMachine(id: routerID, instance: instance, timers: timers)
         super.init(name: "core")
         treatments.fallback = Treatment(name: router[string: "defaultDistribution"] ?? "") ?? .balanced

@@ -17,13 +17,16 @@ enum AddressScope: Equatable, Sendable {
     static let uplinkKey = "L_edge"
 
     /// Classifies a `to` or terminus address. Never fails: what is not special is mobile.
+    ///
+    /// `_xtopo/<network>/…` and `_xedge/<network>/…` are what skupper-router makes of `_topo/…` and `_edge/…` when it
+    /// has a `networkId`. There are no connections to other networks, so any name stands for this network.
     init(_ text: String, selfID: String, isEdge: Bool = false) {
         let rest = AddressScope.normalised(text)
         if let name = rest.dropping("_local/") {
             self = .local(String(name))
-        } else if let path = rest.dropping("_topo/") {
+        } else if let path = rest.dropping("_topo/") ?? rest.droppingWithNetwork("_xtopo/") {
             self = isEdge ? .uplink : AddressScope.topological(path, whole: rest, selfID: selfID)
-        } else if let path = rest.dropping("_edge/") {
+        } else if let path = rest.dropping("_edge/") ?? rest.droppingWithNetwork("_xedge/") {
             let id = path.prefix { $0 != UInt8(ascii: "/") }
             if isEdge, id.elementsEqual(selfID.utf8) {
                 self = .local(String(path.dropFirst(id.count + 1)))
@@ -85,6 +88,12 @@ extension Substring.UTF8View {
         prefix.withUTF8Buffer { bytes in
             starts(with: bytes) ? self.dropFirst(bytes.count) : nil
         }
+    }
+
+    /// What follows the prefix and a network's name; nil without either.
+    fileprivate func droppingWithNetwork(_ prefix: StaticString) -> Substring.UTF8View? {
+        guard let path = dropping(prefix), let slash = path.firstIndex(of: UInt8(ascii: "/")) else { return nil }
+        return path[path.index(after: slash)...]
     }
 }
 
