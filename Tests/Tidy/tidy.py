@@ -141,9 +141,7 @@ def check_control_and_data_apart():
 
 # Attributes without effect that are not flagged as ignored because their effect is being built. What has one by now is
 # to be taken out.
-NOT_YET_BUILT = {"router.vanId", "router.raIntervalSeconds", "router.raIntervalFluxSeconds",
-                 "router.remoteLsMaxAgeSeconds", "router.unreachableHoldoffSeconds", "network.networkId",
-                 "network.tenantId"}
+NOT_YET_BUILT = set()
 
 
 def configured_attributes():

@@ -11,10 +11,62 @@ extension RouterConfiguration {
     package static func load(
         path: String, environment: [String: String]
     ) throws(ConfigError) -> RouterConfiguration {
-        let text = try readText(path)
-        return path.hasSuffix(".json")
-            ? try parse(json: text, file: path, environment: environment)
-            : try parse(conf: text, file: path, environment: environment)
+        try load(path: path) { environment[$0] }
+    }
+
+    /// The same with `value`, which tells what a variable stands for; nil if it is not set.
+    package static func load(path: String, value: (String) -> String?) throws(ConfigError) -> RouterConfiguration {
+        let entities = try unchecked(readText(path), ConfigurationForm(path: path), file: path, value: value)
+        return try RouterConfiguration(unchecked: entities).checkedForStart(file: path)
+    }
+
+    /// Reads what a container's environment names: a text, or files and folders, all together one configuration.
+    ///
+    /// Of a folder, the files whose names end in `.conf` or `.json` are taken, in the order of their names.
+    ///
+    /// - Parameters:
+    ///   - warnings: what stands before those about the configuration.
+    ///   - value: what a variable stands for; nil if it is not set.
+    package static func load(
+        from source: StartEnvironment.Source, warnings: [String] = [], value: (String) -> String?
+    ) throws(ConfigError) -> RouterConfiguration {
+        var entities: [Unchecked] = []
+        switch source {
+        case .inline(let text, let form):
+            entities = try unchecked(text, form, file: "QDROUTERD_CONF", value: value)
+        case .places(let paths, let form):
+            var octets = 0
+            for path in paths {
+                for file in try configurationFiles(at: path) {
+                    let text = try readText(file)
+                    octets += text.utf8.count
+                    guard octets <= fileSizeLimit else { throw .tooLarge(path: file, limitBytes: fileSizeLimit) }
+                    entities += try unchecked(text, form ?? ConfigurationForm(path: file), file: file, value: value)
+                }
+            }
+        }
+        let router = entities.first { Schema.type(named: $0.type)?.shortName == "router" }
+        return try RouterConfiguration(unchecked: entities, warnings: warnings)
+            .checkedForStart(file: router?.location?.file ?? "configuration")
+    }
+
+    private static func unchecked(
+        _ text: String, _ form: ConfigurationForm, file: String, value: (String) -> String?
+    ) throws(ConfigError) -> [Unchecked] {
+        let expanded = Substitution.expand(text, form: form, value: value)
+        return switch form {
+        case .json: try JSONForm.read(expanded, file: file)
+        case .conf: try ConfForm.read(expanded, file: file)
+        }
+    }
+
+    /// `path` itself, or the files of the folder that it is.
+    private static func configurationFiles(at path: String) throws(ConfigError) -> [String] {
+        var facts = stat()
+        guard stat(path, &facts) == 0, facts.st_mode & S_IFMT == S_IFDIR else { return [path] }
+        // What begins with a dot is hidden from the shell, and so from the image's scripts.
+        return try files(in: path, endings: [".conf", ".json"]).filter { $0.first != "." }
+            .map { RouterConfiguration.path($0, in: path) }
     }
 
     /// Reads the JSON form. `file` stands in errors only.
@@ -23,17 +75,21 @@ extension RouterConfiguration {
     package static func parse(
         json text: String, file: String = "configuration", environment: [String: String]? = nil
     ) throws(ConfigError) -> RouterConfiguration {
-        let expanded = environment.map { Substitution.expand(text, from: $0, syntax: .json) } ?? text
-        let configuration = try RouterConfiguration(unchecked: JSONForm.read(expanded, file: file))
-        return environment == nil ? configuration : try configuration.checkedForStart(file: file)
+        try parse(text, .json, file: file, environment: environment)
     }
 
     /// Reads the .conf form. `file` stands in errors only; `environment` as with JSON.
     package static func parse(
         conf text: String, file: String = "configuration", environment: [String: String]? = nil
     ) throws(ConfigError) -> RouterConfiguration {
-        let expanded = environment.map { Substitution.expand(text, from: $0, syntax: .plain) } ?? text
-        let configuration = try RouterConfiguration(unchecked: ConfForm.read(expanded, file: file))
+        try parse(text, .conf, file: file, environment: environment)
+    }
+
+    private static func parse(
+        _ text: String, _ form: ConfigurationForm, file: String, environment: [String: String]?
+    ) throws(ConfigError) -> RouterConfiguration {
+        let configuration = try RouterConfiguration(
+            unchecked: unchecked(text, form, file: file) { environment?[$0] })
         return environment == nil ? configuration : try configuration.checkedForStart(file: file)
     }
 
@@ -73,8 +129,8 @@ extension RouterConfiguration {
 
     // MARK: Policy folder
 
-    /// Files that a policy folder may have.
-    package static let policyFileLimit = 10_000
+    /// Files that a folder of policies or configurations may have.
+    package static let folderLimit = 10_000
 
     /// The vhosts of the files in the policy's folder, in the order of the files' names; empty if it names none.
     ///
@@ -85,8 +141,8 @@ extension RouterConfiguration {
         guard let folder = singleton("policy")[string: "policyDir"], !folder.isEmpty else { return [] }
         var known = Set(entities(ofType: "vhost").map(\.name))
         var vhosts: [Entity] = []
-        for name in try RouterConfiguration.policyFiles(in: folder) {
-            let path = folder.hasSuffix("/") ? folder + name : "\(folder)/\(name)"
+        for name in try RouterConfiguration.files(in: folder, endings: [".json"]) {
+            let path = RouterConfiguration.path(name, in: folder)
             let text = try RouterConfiguration.readText(path)
             let items = try JSONForm.read(text, file: path)
             for item in items where Schema.type(named: item.type)?.shortName == "vhost" {
@@ -104,7 +160,12 @@ extension RouterConfiguration {
         return vhosts
     }
 
-    private static func policyFiles(in folder: String) throws(ConfigError) -> [String] {
+    private static func path(_ name: String, in folder: String) -> String {
+        folder.hasSuffix("/") ? folder + name : "\(folder)/\(name)"
+    }
+
+    /// The names of the files in a folder that end in one of `endings`, sorted.
+    private static func files(in folder: String, endings: [String]) throws(ConfigError) -> [String] {
         guard let directory = opendir(folder) else {
             throw .unreadable(path: folder, reason: String(cString: strerror(errno)))
         }
@@ -114,10 +175,10 @@ extension RouterConfiguration {
             let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
                 pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
             }
-            guard name.hasSuffix(".json") else { continue }
+            guard endings.contains(where: { name.hasSuffix($0) }) else { continue }
             names.append(name)
-            guard names.count <= policyFileLimit else {
-                throw .unreadable(path: folder, reason: "it has more than \(policyFileLimit) files")
+            guard names.count <= folderLimit else {
+                throw .unreadable(path: folder, reason: "it has more than \(folderLimit) files")
             }
         }
         return names.sorted()

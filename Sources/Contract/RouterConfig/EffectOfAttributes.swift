@@ -22,6 +22,9 @@ extension Entity {
             return value != "disabled"
         case ("connector", "allowRedirect", .boolean(let isWanted)):
             return isWanted
+        // This is what the only network is called.
+        case ("network", "networkId", _):
+            return value != "" && value != "0"
         case (_, "messageLoggingComponents", _):
             return value != "none"
         default:

@@ -48,6 +48,44 @@ extension Schema {
         return page
     }
 
+    /// What the page says of one type, for a terminal: two lines for each attribute, lines of about 80 columns.
+    package static func helpText(_ type: EntityType) -> String {
+        let operations = Operation.allCases.filter { type.operations.contains($0) }.map(\.rawValue)
+        var text = "\(type.shortName): \(type.description)\n\n"
+        text += type.isConfigurable ? "" : "Only reports state; no configuration may hold it.\n"
+        text += type.isSingleton ? "There is exactly one.\n" : ""
+        text += "Operations: \(operations.joined(separator: ", ")).\n"
+        for attribute in type.attributes {
+            let remarks = [
+                kind(attribute, quote: ""),
+                attribute.defaultValue.map { $0 == .string("") ? "default empty" : "default \($0)" } ?? "",
+                notes(attribute),
+            ].filter { !$0.isEmpty }
+            text += "\n  \(attribute.name)  (\(remarks.joined(separator: "; ")))\n"
+            text += wrapped(attribute.summary, indent: "      ", columns: 80)
+        }
+        return text
+    }
+
+    /// The names of all types, one a line, for who looks for one.
+    package static func typeList() -> String {
+        let names = types.map { "  \($0.shortName)\n" }
+        return names.joined()
+    }
+
+    private static func wrapped(_ text: String, indent: String, columns: Int) -> String {
+        var lines: [String] = []
+        var line = indent
+        for word in text.split(separator: " ") {
+            if line.count + word.count + 1 > columns, line != indent {
+                lines.append(line)
+                line = indent
+            }
+            line += (line == indent ? "" : " ") + word
+        }
+        return (lines + [line]).map { $0 + "\n" }.joined()
+    }
+
     private static func section(_ type: EntityType) -> String {
         let operations = Operation.allCases.filter { type.operations.contains($0) }.map(\.rawValue)
         var text = "### \(type.shortName)\n\n\(type.description)\n"
@@ -62,9 +100,9 @@ extension Schema {
         return text + "\n"
     }
 
-    private static func kind(_ attribute: Attribute) -> String {
+    private static func kind(_ attribute: Attribute, quote: String = "`") -> String {
         if case .enumeration(let words) = attribute.kind {
-            return words.map { "`\($0)`" }.joined(separator: ", ")
+            return words.map { quote + $0 + quote }.joined(separator: ", ")
         }
         guard let range = attribute.range else { return attribute.kind.word }
         return range.upperBound == Int64.max

@@ -24,9 +24,10 @@ package struct RouterConfiguration: Hashable, Sendable {
         try self.init(entities.map { ($0, nil) }, warnings: [])
     }
 
-    init(unchecked: [Unchecked]) throws(ConfigError) {
+    /// - Parameter warnings: what stands before those about the entities.
+    init(unchecked: [Unchecked], warnings: [String] = []) throws(ConfigError) {
         var located: [(Entity, ConfigLocation?)] = []
-        var warnings: [String] = []
+        var warnings = warnings
         for item in unchecked {
             do {
                 let entity = try Schema.validate(type: item.type, attributes: item.attributes, for: .file)

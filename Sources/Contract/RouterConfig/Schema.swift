@@ -36,6 +36,11 @@ package enum Schema {
         aliases.first { $0.value == type.shortName }?.key ?? type.shortName
     }
 
+    /// The type whose name is most like a mistyped one, nil if none is like it.
+    package static func suggestedType(for name: String) -> String? {
+        suggestion(for: camelCased(name), among: types.map(\.shortName))
+    }
+
     /// The kind of types called `name`, in short or long; nil if there is none.
     package static func base(named name: String) -> EntityBase? {
         EntityBase(rawValue: name.hasPrefix(longNamePrefix) ? String(name.dropFirst(longNamePrefix.count)) : name)

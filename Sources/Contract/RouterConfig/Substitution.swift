@@ -2,13 +2,8 @@
 ///
 /// A variable that is not set stays as it is, as with skrouterd: addresses such as `$management` look the same.
 enum Substitution {
-    /// Which form the text has, since a value within JSON must not end the string it stands in.
-    enum Syntax {
-        case plain
-        case json
-    }
-
-    static func expand(_ text: String, from environment: [String: String], syntax: Syntax) -> String {
+    /// - Parameter value: the value of a variable, nil if it is not set.
+    static func expand(_ text: String, form: ConfigurationForm, value: (String) -> String?) -> String {
         guard text.utf8.contains(dollar) else { return text }
         let bytes = Array(text.utf8)
         var result: [UInt8] = []
@@ -17,8 +12,16 @@ enum Substitution {
         var index = 0
         while index < bytes.count {
             let byte = bytes[index]
+            if byte == UInt8(ascii: "#"), index == 0 || bytes[index - 1] == UInt8(ascii: "\n") {
+                // A comment, whatever a variable in it holds.
+                let end = bytes[index...].firstIndex(of: UInt8(ascii: "\n")) ?? bytes.count
+                result += bytes[index..<end]
+                index = end
+                continue
+            }
             if byte == dollar, let reference = reference(in: bytes, at: index) {
-                if let value = environment[reference.name] {
+                if let value = value(reference.name) {
+                    // A value within JSON must not end the string it stands in.
                     result += insideString ? Array(AttributeValue.escaped(value).utf8) : Array(value.utf8)
                 } else {
                     result += bytes[index..<reference.end]
@@ -26,7 +29,7 @@ enum Substitution {
                 index = reference.end
                 continue
             }
-            if syntax == .json {
+            if form == .json {
                 if insideString, byte == UInt8(ascii: "\\"), index + 1 < bytes.count {
                     result += bytes[index...index + 1]
                     index += 2
@@ -66,11 +69,17 @@ enum Substitution {
         let braced = start + 1 < bytes.count && bytes[start + 1] == UInt8(ascii: "{")
         let first = start + (braced ? 2 : 1)
         var end = first
-        while end < bytes.count, isNameByte(bytes[end]) { end += 1 }
+        // Names of a container's variables may have dots and hyphens, which only braces keep together.
+        while end < bytes.count, braced ? !endsBraces(bytes[end]) : isNameByte(bytes[end]) { end += 1 }
         guard end > first else { return nil }
         let name = String(decoding: bytes[first..<end], as: UTF8.self)
         guard braced else { return (name, end) }
         return end < bytes.count && bytes[end] == UInt8(ascii: "}") ? (name, end + 1) : nil
+    }
+
+    private static func endsBraces(_ byte: UInt8) -> Bool {
+        // A quote would leave the string that the reference stands in.
+        byte == UInt8(ascii: "}") || byte == UInt8(ascii: "\n") || byte == UInt8(ascii: "\"")
     }
 
     private static func isNameByte(_ byte: UInt8) -> Bool {

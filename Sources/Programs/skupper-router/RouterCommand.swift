@@ -5,13 +5,13 @@ import RouterConfig
 /// The command line of the router, with skrouterd's flags.
 enum RouterCommand {
     private struct Options {
-        /// A router pod names its file in the environment and gives no arguments.
-        var configuration = getenv("QDROUTERD_CONF").map { String(cString: $0) } ?? "/etc/skupper-router/skrouterd.conf"
+        /// Nil = what the environment names: a router pod gives no arguments.
+        var configuration: String?
         var daemon = false
         var pidFile: String?
         var user: String?
-        /// Octets; 0 = no limit.
-        var memoryLimit = 0
+        /// Octets; nil = what the environment says.
+        var memoryLimit: Int?
         /// Microseconds.
         var pollFor = RouterProcess.usualPolling
         var hasTestHooks = false
@@ -24,9 +24,9 @@ enum RouterCommand {
 
         Flags:
           -c, --config FILE     configuration, JSON (*.json) or skrouterd's text form
-                                (default: the file named by QDROUTERD_CONF, else
+                                (default: what QDROUTERD_CONF says, else
                                 /etc/skupper-router/skrouterd.conf)
-          -I, --include PATH    accepted for compatibility; this router needs no Python path
+          -I, --include PATH    no effect: names the Python modules of skrouterd; there are none here
           -d, --daemon          run in the background
           -P, --pidfile FILE    write the process id to FILE
           -U, --user NAME       give up root's rights and become NAME once started
@@ -39,7 +39,18 @@ enum RouterCommand {
           -T, --test-hooks      write a line to the log for each message that a client sends
                                 to the address of tests; for tests of this program only
           -v, --version         print the version
-          -h, --help            print this text
+          -h, --help [TYPE]     print this text, or the attributes of an entity type, such as
+                                tcpListener, with their values, defaults and meanings
+
+        Environment:
+          QDROUTERD_CONF        the configuration itself, if there are braces in it; else files and
+                                folders (their *.conf and *.json), with colons or commas between
+          QDROUTERD_CONF_TYPE   json or conf: the form of all of it (default: as file names tell;
+                                conf for the configuration itself)
+          SKUPPER_ROUTER_MEMORY_CEILING
+                                octets, as --max-memory; less than 32MiB means 32MiB
+          Variables named in the configuration, $NAME or ${NAME}, are replaced; HOSTNAME_IP_ADDRESS
+          and POD_ID, what follows the last hyphen of HOSTNAME, need not be set.
 
         Example:
           skupper-router -c runtime/router/skrouterd.json
@@ -64,7 +75,8 @@ enum RouterCommand {
             }
             switch argument {
             case "-h", "--help":
-                return say(usage, to: 1, code: 0)
+                let next = index + 1 < arguments.count ? arguments[index + 1] : nil
+                return help(attached ?? next.flatMap { $0.hasPrefix("-") ? nil : $0 })
             case "-v", "--version":
                 return say(RouterVersion.text + "\n", to: 1, code: 0)
             case "-d", "--daemon":
@@ -114,11 +126,34 @@ enum RouterCommand {
         return number << shift
     }
 
+    /// The usage, or what the schema says of one entity type.
+    private static func help(_ name: String?) -> Int32 {
+        guard let name, !name.isEmpty else { return say(usage, to: 1, code: 0) }
+        if let type = Schema.type(named: name) { return say(Schema.helpText(type), to: 1, code: 0) }
+        let hint = Schema.suggestedType(for: name).map { "; did you mean '\($0)'?" } ?? ""
+        return say(
+            "skupper-router: no entity type '\(name)'\(hint) There are:\n\(Schema.typeList())", to: 2, code: 1)
+    }
+
+    /// The file given, or what the environment says.
+    private static func load(
+        _ path: String?, _ environment: StartEnvironment
+    ) throws(ConfigError) -> RouterConfiguration {
+        func value(_ name: String) -> String? {
+            environment.value(of: name, hostName: HostFacts.name, hostAddresses: HostFacts.addresses)
+        }
+        if let path { return try RouterConfiguration.load(path: path, value: value) }
+        let usual = StartEnvironment.Source.places(["/etc/skupper-router/skrouterd.conf"], nil)
+        return try RouterConfiguration.load(
+            from: environment.source ?? usual, warnings: environment.warnings, value: value)
+    }
+
     private static func start(_ options: Options) -> Int32 {
+        let environment = StartEnvironment(environmentVariables())
+        let ceiling = environment.memoryCeiling.map { max($0, RouterProcess.leastMemoryLimit) }
         let configuration: RouterConfiguration
         do {
-            configuration = try RouterConfiguration.load(
-                path: options.configuration, environment: environmentVariables())
+            configuration = try load(options.configuration, environment)
         } catch {
             return say("skupper-router: \(error)\n", to: 2, code: 1)
         }
@@ -133,7 +168,7 @@ enum RouterCommand {
         pthread_sigmask(SIG_BLOCK, &stopSignals, nil)
         signal(SIGHUP, SIG_IGN)
         let router = RouterProcess(
-            configuration: configuration, memoryLimit: options.memoryLimit, pollFor: options.pollFor,
+            configuration: configuration, memoryLimit: options.memoryLimit ?? ceiling ?? 0, pollFor: options.pollFor,
             hasTestHooks: options.hasTestHooks)
         if let failure = router.apply() {
             router.stop()

@@ -15,6 +15,7 @@ import Testing
         #expect(try without("connector", ["allowRedirect": true]) == ["allowRedirect"])
         #expect(try without("connector", ["messageLoggingComponents": "all"]) == ["messageLoggingComponents"])
         #expect(try without("router", ["debugDumpFile": "/x"]) == ["debugDumpFile"])
+        #expect(try without("network", ["networkId": "west", "tenantId": "red"]) == ["networkId"])
     }
 
     @Test func whatAsksForNothingIsNot() throws {
@@ -22,6 +23,7 @@ import Testing
         // The default, written out at a listener for AMQP.
         #expect(try without("listener", ["websockets": true]) == [])
         #expect(try without("listener", ["http": true]) == [])
+        #expect(try without("network", ["networkId": "0"]) == [])
         #expect(try without("connector", ["allowRedirect": false, "messageLoggingComponents": "none"]) == [])
     }
 

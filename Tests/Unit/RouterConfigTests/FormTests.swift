@@ -36,6 +36,29 @@ import Testing
                 == ["a.json:7: router.version is set by the router; what the file gives is dropped"])
     }
 
+    @Test(arguments: [
+        ("$A|${A}|$AB|${AB}|${}|$|$$A", "a|a|$AB|${AB}|${}|$|$a"), ("${x.y-z}|$x.y-z", "dots|$x.y-z"),
+        ("${/$A}|{$A}", "${/$A}|{a}"), ("${A", "${A"), ("$N", "$A"), ("$Q", "\""), ("$L", "1\n2"),
+        (#"\\$A"#, #"\a"#),
+    ])
+    func variablesAreReplaced(text: String, expanded: String) throws {
+        let environment = ["A": "a", "N": "$A", "Q": "\"", "L": "1\n2", "x.y-z": "dots"]
+        let json = "# $L nonsense, were it not a comment\n[[\"router\", {\"metadata\": \"\(text)\"}]]"
+        let configuration = try RouterConfiguration.parse(json: json, environment: environment)
+        #expect(configuration.router[string: "metadata"] == expanded)
+        let commented = "# $L\nrouter {\n metadata: x$A\n}\n"
+        #expect(
+            try RouterConfiguration.parse(conf: commented, environment: environment).router[string: "metadata"]
+                == "xa")
+    }
+
+    /// What looks like a reference and reaches beyond its string is none: the values behind it are still made safe.
+    @Test func bracesDoNotReachBeyondAString() throws {
+        let read = try RouterConfiguration.parse(
+            json: ##"[["router", {"vanId": "a${", "metadata": "}$Q"}]]"##, environment: ["Q": "\"\\"])
+        #expect(read.router[string: "metadata"] == "}\"\\")
+    }
+
     @Test func renderingIsStableAndReadBack() throws {
         let text = """
             [

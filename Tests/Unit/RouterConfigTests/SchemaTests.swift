@@ -67,6 +67,23 @@ import Testing
         #expect(operations("routerMetrics") == [.query])
     }
 
+    @Test func helpTellsEveryAttributeOfAType() throws {
+        for type in Schema.types {
+            let text = Schema.helpText(type)
+            #expect(text.hasPrefix("\(type.shortName): \(type.description)\n"))
+            for attribute in type.attributes { #expect(text.contains("\n  \(attribute.name)  (")) }
+            for line in text.split(separator: "\n").dropFirst() where line.hasPrefix("      ") {
+                #expect(line.count <= 80, "\(line)")
+            }
+            #expect(Schema.typeList().contains("  \(type.shortName)\n"))
+        }
+        let text = Schema.helpText(try #require(Schema.type(named: "tcpListener")))
+        #expect(text.contains("  observer  (none, auto, http1, http2; default auto; updatable)\n"))
+        #expect(text.contains("  backlog  (integer"))
+        #expect(Schema.suggestedType(for: "tcp-listner") == "tcpListener")
+        #expect(Schema.suggestedType(for: "qqqqqq") == nil)
+    }
+
     @Test func committedPageIsCurrent() throws {
         let path = RepositoryFile.path("docs/router-configuration.md")
         if RepositoryFile.isRewriteRequested { try RepositoryFile.write(Schema.referencePage(), to: path) }
