@@ -175,9 +175,11 @@ def sasl_init(mechanism="EXTERNAL", response=b""):
     return frame(performative(SASL_INIT, Symbol(mechanism), response), kind=1)
 
 
-def open_frame(container="test-peer", max_frame_size=16384, idle_milliseconds=None, hostname=None, offered=None):
+def open_frame(container="test-peer", max_frame_size=16384, idle_milliseconds=None, hostname=None, offered=None,
+               properties=None):
     idle = None if idle_milliseconds is None else UInt(idle_milliseconds)
-    return frame(performative(OPEN, container, hostname, UInt(max_frame_size), UShort(100), idle, None, None, offered))
+    return frame(performative(OPEN, container, hostname, UInt(max_frame_size), UShort(100), idle, None, None, offered,
+                              None, properties))
 
 
 class PeerClosed(Exception):

@@ -10,9 +10,9 @@ import subprocess
 import tempfile
 import unittest
 
-from amqp_wire import ManagementClient, ManagementError
-from harness import (BIN, SANITIZED, SLOWNESS, MeshCase, Process, RouterCase, Server, echo, exchange, free_port,
-                     is_refused, wait_until)
+from amqp_wire import ManagementClient, ManagementError, Peer, Symbol
+from harness import (BIN, SANITIZED, SLOWNESS, MeshCase, Process, RouterCase, Server, connect, echo, exchange,
+                     free_port, is_refused, wait_until)
 
 # A remedy is an instruction: each message must hold one of these words.
 REMEDY = re.compile(r"\b(use|set|choose|give|write|check|create|remove|correct|free|stop|must|expected|allowed|should|"
@@ -123,6 +123,15 @@ class BadConfiguration(unittest.TestCase):
                              ["listener", {"name": "x", "role": "inter-router", "host": "127.0.0.1",
                                            "port": free_port(), "sslProfile": "p", "saslMechanisms": "EXTERNAL"}]],
                             str(wrong))
+
+    def test_a_start_that_fails_stands_in_the_log_file(self):
+        log, missing = self.folder / "router.log", self.folder / "tls.crt"
+        self.assert_refused([self.router(),
+                             ["log", {"module": "DEFAULT", "enable": "info+", "outputFile": str(log)}],
+                             ["sslProfile", {"name": "p", "certFile": str(missing), "privateKeyFile": str(missing)}],
+                             ["listener", {"name": "x", "host": "127.0.0.1", "port": free_port(), "sslProfile": "p"}]],
+                            "Failed to configure TLS certFile")
+        self.assertRegex(log.read_text(), rf"\(critical\) Router start-up failed: .*{re.escape(str(missing))}")
 
     def test_port_in_use(self):
         with socket.socket() as taken:
@@ -238,6 +247,21 @@ listener {{
 """)
         router.process = Process([BIN / "skupper-router", "--config", path], router.folder / "router.log")
         router.wait_healthy()
+
+
+class Clients(RouterCase):
+    def test_properties_of_open_are_shown_up_to_the_first_that_is_none(self):
+        router = self.router("alone").start()
+        for number, (sent, shown) in enumerate((
+                ({Symbol("a"): 2, Symbol("b"): "two"}, {"a": 2, "b": "two"}),
+                ({Symbol("a"): 2, Symbol("b"): None, Symbol("c"): 7}, {"a": 2}),
+                ({Symbol("a"): 2, 7: "seven", Symbol("c"): 7}, {"a": 2}))):
+            name = f"client-{number}"
+            peer = Peer(connect(router.amqp_port, timeout=10), container=name, properties=sent).handshake()
+            self.addCleanup(peer.close)
+            with ManagementClient(router.amqp_port) as management:
+                rows = {row["container"]: row["properties"] for row in management.query("connection")}
+            self.assertEqual(rows[name], shown)
 
 
 class LiveChanges(MeshCase):

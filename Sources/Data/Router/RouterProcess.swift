@@ -72,7 +72,7 @@ package final class RouterProcess {
         do {
             vhosts = try configuration.policyVhosts()
         } catch {
-            return "\(error)"
+            return RouterProcess.startFailed("\(error)")
         }
         let entities = configuration.completed(adding: vhosts)
         let result = Waiting<String?>()
@@ -93,7 +93,7 @@ package final class RouterProcess {
                 do throws(EntityFailure) {
                     try core.create(entity)
                 } catch {
-                    return result.give(error.text)
+                    return result.give(RouterProcess.startFailed(error.text))
                 }
             }
             core.isOperational = true
@@ -112,6 +112,14 @@ package final class RouterProcess {
             result.give(nil)
         }
         return result.wait()
+    }
+
+    /// Says in the log too why there is no router: who reads only the log file would see it end without a word.
+    ///
+    /// - Returns: the text as it came.
+    package static func startFailed(_ text: String) -> String {
+        Log.write(.router, .critical, "Router start-up failed: \(text)")
+        return text
     }
 
     /// Stops every thread; sockets are cut as skupper-router cuts them, without AMQP close.

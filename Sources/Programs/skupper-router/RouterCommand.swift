@@ -176,7 +176,7 @@ enum RouterCommand {
         }
         if let failure = finishStart(options) {
             router.stop()
-            return say("skupper-router: \(failure)\n", to: 2, code: 1)
+            return say("skupper-router: \(RouterProcess.startFailed(failure))\n", to: 2, code: 1)
         }
         var received: Int32 = 0
         sigwait(&stopSignals, &received)

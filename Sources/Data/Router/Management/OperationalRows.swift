@@ -67,7 +67,8 @@ extension Worker {
 extension AMQPConnection {
     fileprivate func row(now: Int64) -> ManagementRow {
         let id = String(ref.id)
-        let properties = remoteOpen?.properties.filter { $0.key.stringValue != nil } ?? []
+        // As in skupper-router, a map that breaks the rules of Open (AMQP 1.0, 2.7.1) is shown up to where it does.
+        let properties = remoteOpen?.properties.prefix { $0.key.stringValue != nil && $0.value != .null } ?? []
         return [
             "name": .string("connection/\(peerText)"), "identity": .string(id),
             "type": .string("io.skupper.router.connection"), "host": .string(peerText),
@@ -78,7 +79,7 @@ extension AMQPConnection {
             "isAuthenticated": .bool(mechanism == "EXTERNAL" || mechanism == "PLAIN"),
             "user": userName.map { .string($0) } ?? .string("anonymous"), "isEncrypted": .bool(tls != nil),
             "sslProto": tls.map { .string($0.protocolName) } ?? .null,
-            "sslCipher": tls.map { .string($0.cipherName) } ?? .null, "properties": .map(properties),
+            "sslCipher": tls.map { .string($0.cipherName) } ?? .null, "properties": .map(Array(properties)),
             "sslSsf": .int(tls == nil ? 0 : 128), "ssl": .bool(tls != nil), "opened": .bool(openedAt > 0),
             "active": .bool(!(effectiveRole == .edge && settings.isConnector) || endpointSession != nil),
             "adminStatus": .string("enabled"), "operStatus": .string("up"),

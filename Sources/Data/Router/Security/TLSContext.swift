@@ -110,8 +110,8 @@ final class TLSContext: @unchecked Sendable {
             guard SSL_CTX_use_certificate_chain_file(context, certFile) == 1 else {
                 throw TLSFailure(
                     text:
-                        "sslProfile \(name): cannot read certFile \(certFile): \(TLSErrors.drain()); give a PEM "
-                            + "file that this user may read"
+                        "sslProfile \(name): Failed to configure TLS certFile \(certFile): \(TLSErrors.drain()); "
+                            + "give a PEM file that this user may read"
                 )
             }
             guard let keyFile = profile.privateKeyFile else {
