@@ -1,6 +1,8 @@
 """Several routers: the least-cost path is used, another is taken when it dies, and what was lost comes back."""
 
+import itertools
 import random
+import re
 import signal
 import time
 import unittest
@@ -223,6 +225,43 @@ class Balance(RoutingCase):
         finally:
             for connection in held:
                 connection.close()
+
+
+class Balancer(CountingProxy):
+    """A relay that leads its connections to several targets in turn."""
+
+    def __init__(self, *ports):
+        self._turns = itertools.cycle(ports)
+        super().__init__(ports[0])
+
+    @property
+    def target_port(self):
+        return next(self._turns)
+
+    @target_port.setter
+    def target_port(self, _):
+        pass
+
+
+class Split(RoutingCase):
+    def test_a_group_that_a_balancer_splits_is_reported_and_streams_arrive(self):
+        near, one, two = self.routers_named("near", "one", "two", dataConnectionCount="4")
+        balancer = self.keep(Balancer(one.listen_for_routers(), two.listen_for_routers()))
+        near.connect_to(balancer.port)
+        server = self.keep(Server(echo))
+        ports = {}
+        for far in (one, two):
+            ports[far] = near.tcp_listener(far.name)
+            far.tcp_connector(far.name, server.port)
+        self.start_all()
+        wait_until("a service of the control connection's router", lambda: not all(map(is_refused, ports.values())),
+                   15)
+        far, other = (one, two) if is_refused(ports[two]) else (two, one)
+        wait_until("the log to tell of it", lambda: re.search(
+            rf"\(error\) Connection group failure: .*{other.name} \(\[C\d+\]\) and {far.name}", near.process.log()), 15)
+        for _ in range(20):
+            data = random.Random(SEED).randbytes(50_000)
+            self.assertEqual(exchange(ports[far], data), data)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,10 @@ extension Core {
                 if let named = info.failover { state.places.learn(named) }
             }
         }
-        if info.role == .interRouterData { tablesChanged() }
+        if info.role == .interRouterData {
+            reportSplitGroup(info)
+            tablesChanged()
+        }
         if info.role == .edge { electUplink() }
         if info.role == .interEdge { meshConnectionOpened(info) }
         if info.role == .routeContainer {
@@ -103,7 +106,27 @@ extension Core {
         connections[ref] = state
         slots[slot] = ref
         perform(routing.handle(.neighbourConnected(slot: slot, cost: state.info.cost), now: now))
+        reportSplitGroup(state.info)
         tablesChanged()
+    }
+
+    /// Data connections that ended at another router than their control connection, as behind a load balancer, are
+    /// not used: what was sent there would not arrive.
+    private func reportSplitGroup(_ info: ConnectionInfo) {
+        guard let correlator = info.groupCorrelator else { return }
+        let isControl = info.role == .interRouter
+        for state in connections.values
+        where state.info.groupCorrelator == correlator && state.info.container != info.container
+            && (isControl ? state.info.role == .interRouterData : state.slot != nil)
+        {
+            let (data, control) = isControl ? (state.info, info) : (info, state.info)
+            Log.write(
+                .core, .error,
+                "Connection group failure: connections split across routers: \(data.container) "
+                    + "([C\(data.ref.id)]) and \(control.container) ([C\(control.ref.id)]); the first is not used. "
+                    + "Give \(data.isConnector ? "connector \(data.entity)" : "the peer's connector") an address that "
+                    + "always leads to the same router")
+        }
     }
 
     /// A connection with newer certificates takes over from the one that is up, without the neighbour being lost: new
