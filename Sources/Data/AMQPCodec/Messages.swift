@@ -48,13 +48,14 @@ package struct RouterAnnotations: Equatable, Sendable {
         }
     }
 
-    /// Decodes the list behind the descriptor, which must be there as a whole. Anything wrong is
-    /// ``DecodeError/missingField(_:)`` of "router annotations", which callers answer with amqp:invalid-field.
+    /// Decodes the list behind the descriptor, which must be there as a whole. What is no list is
+    /// ``DecodeError/badType(_:)``; anything wrong in it is ``DecodeError/missingField(_:)`` of "router annotations",
+    /// which callers answer with amqp:invalid-field.
     static func decode(_ reader: inout ByteReader) throws(DecodeError) -> RouterAnnotations {
         let wrong = DecodeError.missingField("router annotations")
-        guard let value = try? AMQPValue.decode(from: &reader), case .list(let items) = value, items.count >= 4,
-            let flags = flags(items[0])
-        else { throw wrong }
+        guard let value = try? AMQPValue.decode(from: &reader) else { throw wrong }
+        guard case .list(let items) = value else { throw .badType("router annotations") }
+        guard items.count >= 4, let flags = flags(items[0]) else { throw wrong }
         var result = RouterAnnotations(flags: flags)
         switch items[1] {
         case .null: break

@@ -62,12 +62,17 @@ import Testing
     @Test(arguments: [
         "45", "c00100", "c00403 434040", "c00504 40404045", "c00604 5405404045", "c00704 a10105404045",
         "c00604 43 5201 4045", "c00604 43 40 5201 45", "c00504 43404040", "c00704 434040 c00201 40",
-        "c00804 434040 c00301 5201", "c00605 4340404540", "c00905 43404045 a10278 79", "c10504 43404045",
+        "c00804 434040 c00301 5201", "c00605 4340404540", "c00905 43404045 a10278 79",
         "c00d04 800000000100000000 404045", "c00b04 434040 c00601 a303302f41",
         // A mesh id of 16 octets.
         "c01705 43404045 a110 61616161616161616161616161616161",
     ]) func anythingElseIsAnInvalidField(list: String) {
         #expect(throws: Self.invalidField) { try Self.scan(list) }
+    }
+
+    /// A map, text, a number.
+    @Test(arguments: ["c10504 43404045", "a1024243", "5205"]) func whatIsNoListCannotBeRead(value: String) {
+        #expect(throws: DecodeError.badType("router annotations")) { try Self.scan(value) }
     }
 
     @Test func mustComeFirstAndOnlyOnce() throws {

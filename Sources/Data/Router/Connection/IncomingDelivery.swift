@@ -133,7 +133,9 @@ final class IncomingDelivery: DeliveryEnd {
 
     /// True once, when it is complete and has waited too long for its settlement.
     func becameStuck(now: Int64) -> Bool {
-        guard isComplete, !isStuck, now - startedAt > Link.stuckAge, link.kind != .streaming else { return false }
+        guard isComplete, !isStuck, !isDone, now - startedAt > Link.stuckAge, link.kind != .streaming else {
+            return false
+        }
         isStuck = true
         return true
     }
@@ -325,6 +327,7 @@ final class IncomingDelivery: DeliveryEnd {
         } else {
             end?.settledByProducer(.modified(failed: true, undeliverableHere: false))
         }
+        if isStuck, !isDone { link.countNoLongerStuck() }
         isDone = true
     }
 
@@ -392,6 +395,7 @@ final class IncomingDelivery: DeliveryEnd {
     private func done() {
         guard !isDone else { return }
         isDone = true
+        if isStuck { link.countNoLongerStuck() }
         consumer = nil
         link.session.incoming[id] = nil
         consumerReady()

@@ -12,7 +12,7 @@ struct LinkStatistics {
     /// Settled after more than 1 s, and of more than 10 s.
     var delayed1 = 0
     var delayed10 = 0
-    /// Found unsettled after 10 s by a scan.
+    /// Unsettled now and found so after 10 s by a scan.
     var stuck = 0
     /// Settled deliveries in a second, over the last scan's interval.
     var settleRate = 0
@@ -91,6 +91,24 @@ extension Link {
         case .streaming: session.connection.effectiveRole != .interRouter
         default: true
         }
+    }
+
+    /// A settled delivery that found nobody, or that its link's end kept from leaving.
+    func countDroppedPresettled() {
+        statistics.droppedPresettled += 1
+        session.connection.worker.counters.droppedPresettled += 1
+    }
+
+    /// A delivery that a scan found stuck.
+    func countStuck() {
+        statistics.stuck += 1
+        session.connection.worker.counters.stuck += 1
+    }
+
+    /// One that was counted as stuck is settled, or lost with its link.
+    func countNoLongerStuck() {
+        statistics.stuck -= 1
+        session.connection.worker.counters.stuck -= 1
     }
 
     /// Blocked: a sending link whose peer has given no credit for 10 s.
@@ -186,13 +204,7 @@ extension Worker {
     }
 
     private func scanDeliveries(_ session: Session) {
-        for delivery in session.incoming.values where delivery.becameStuck(now: now) {
-            delivery.link.statistics.stuck += 1
-            counters.stuck += 1
-        }
-        for delivery in session.outgoing.values where delivery.becameStuck(now: now) {
-            delivery.link?.statistics.stuck += 1
-            counters.stuck += 1
-        }
+        for delivery in session.incoming.values where delivery.becameStuck(now: now) { delivery.link.countStuck() }
+        for delivery in session.outgoing.values where delivery.becameStuck(now: now) { delivery.link?.countStuck() }
     }
 }

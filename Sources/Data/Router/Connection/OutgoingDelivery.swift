@@ -97,7 +97,9 @@ final class OutgoingDelivery: DeliveryEnd {
 
     /// True once, when all of it is sent and it has waited too long for its settlement.
     func becameStuck(now: Int64) -> Bool {
-        guard isFinalSent, !isStuck, now - startedAt > Link.stuckAge, link?.kind != .streaming else { return false }
+        guard isFinalSent, !isStuck, !isDone, now - startedAt > Link.stuckAge, link?.kind != .streaming else {
+            return false
+        }
         isStuck = true
         return true
     }
@@ -367,10 +369,7 @@ final class OutgoingDelivery: DeliveryEnd {
     func linkLost() {
         guard !isDone else { return }
         let end = producer
-        if presettled, !started, let link {
-            link.statistics.droppedPresettled += 1
-            connection.worker.counters.droppedPresettled += 1
-        }
+        if presettled, !started { link?.countDroppedPresettled() }
         let state: DeliveryState = isFinalSent ? .modified(failed: true, undeliverableHere: false) : .released
         done()
         end?.update(state, settled: true)
@@ -379,6 +378,7 @@ final class OutgoingDelivery: DeliveryEnd {
     private func done() {
         guard !isDone else { return }
         isDone = true
+        if isStuck { link?.countNoLongerStuck() }
         producer = nil
         load?.decrement()
         dequeue(queue.count)

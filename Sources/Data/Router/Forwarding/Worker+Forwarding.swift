@@ -79,6 +79,13 @@ extension Worker {
     func scope(_ address: String) -> AddressScope { AddressScope(address, selfID: routerID, isEdge: isEdge) }
 
     private func forward(_ passage: Passage, _ scope: AddressScope) -> RouteResult {
+        let result = destination(of: passage, scope)
+        // Its sender does not ask what became of it: the counters are all that tells.
+        if case .refused = result, passage.incoming.isSettled { passage.link.countDroppedPresettled() }
+        return result
+    }
+
+    private func destination(of passage: Passage, _ scope: AddressScope) -> RouteResult {
         switch scope {
         case .local(let name):
             if let ref = replyStream(name) { return toReplyStream(ref, passage.incoming, passage.head) }
@@ -109,11 +116,12 @@ extension Worker {
         return .refused(.released)
     }
 
-    /// The router id in the ingress annotation; nil = the message entered here.
+    /// The router id in the ingress annotation; nil = the message entered here, or at a router that nobody here knows
+    /// (yet): there is no way from it that could be the wrong one, and the trace still ends loops.
     private func originRouter(_ head: MessageHead) -> String? {
         guard let ingress = head.annotations?.ingress, ingress.utf8.starts(with: "0/".utf8) else { return nil }
         let id = String(ingress.dropFirst(2))
-        return id == routerID ? nil : id
+        return snapshot.routes[id] == nil ? nil : id
     }
 
     private func replyStream(_ name: String) -> StreamRef? {
@@ -308,7 +316,7 @@ extension Worker {
 
     private func open(to consumer: LocalConsumer, _ passage: Passage, producer: DeliveryEnd) -> DeliveryEnd? {
         openTowards(
-            consumer, head: consumer.isAnnotated ? edgeHead(consumer, passage) : [], producer: producer,
+            consumer, head: consumer.isAnnotated ? localHead(consumer, passage) : [], producer: producer,
             presettled: passage.incoming.isSettled, isStream: passage.isStream,
             isLongMessage: passage.heedsConsumer)
     }
@@ -340,15 +348,16 @@ extension Worker {
         return encoder.bytes
     }
 
-    /// Annotations of a message that goes to an edge router, or from one to its neighbours.
-    private func edgeHead(_ consumer: LocalConsumer, _ passage: Passage) -> [UInt8] {
-        guard consumer.peer == .interior || consumer.peer == .meshPeer else { return routedHead(passage) }
+    /// Annotations of a message for a local consumer that gets them. An edge router names neither itself nor what lies
+    /// behind it, to nobody.
+    private func localHead(_ consumer: LocalConsumer, _ passage: Passage) -> [UInt8] {
+        guard isEdge else { return routedHead(passage) }
         var annotations = passage.head.annotations ?? RouterAnnotations()
         if let target = passage.target { annotations.toOverride = target }
         if passage.link.takesStreams { annotations.flags |= RouterAnnotations.streaming }
         annotations.ingress = nil
         annotations.trace = []
-        annotations.meshID = snapshot.meshID
+        annotations.meshID = consumer.peer == .client ? nil : snapshot.meshID
         var encoder = AMQPEncoder()
         annotations.encode(into: &encoder)
         return encoder.bytes

@@ -273,6 +273,7 @@ extension Worker {
         case .data: counters.transit += 1
         default: break
         }
+        if connection.effectiveRole == .routeContainer { counters.containerEgress += 1 }
         let delivery = OutgoingDelivery(connection: connection, head: bytes, presettled: true, producer: nil, load: nil)
         delivery.finish(settled: true)
         delivery.begin(on: link)

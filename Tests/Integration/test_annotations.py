@@ -1,0 +1,158 @@
+"""What routers write in front of a message, what they make of it, and how they count deliveries."""
+
+import struct
+import unittest
+
+from amqp_wire import (ACCEPTED, ATTACH, BEGIN, DISPOSITION, FLOW, TRANSFER, Described, ManagementClient, Peer, Symbol,
+                       UByte, UInt, ULong, decode, encode)
+from harness import MeshCase, RouterCase, connect, free_port, wait_until
+
+ANNOTATIONS = 0x534B50522D2D5241
+REJECTED, RELEASED = 0x25, 0x26
+WINDOW = UInt(1 << 20)
+BODY = encode(Described(ULong(0x77), "hello"))
+
+
+def client(test, port, name):
+    peer = Peer(connect(port, timeout=10), container=name).handshake()
+    test.addCleanup(peer.socket.close)
+    peer.send(BEGIN, None, UInt(0), WINDOW, WINDOW)
+    peer.expect(BEGIN)
+    return peer
+
+
+def receiver(test, port, address):
+    peer = client(test, port, "receiver")
+    peer.send(ATTACH, "receiver", UInt(0), True, UByte(2), UByte(0), Described(ULong(0x28), [address]),
+              Described(ULong(0x29), []))
+    peer.expect(ATTACH)
+    peer.send(FLOW, UInt(0), WINDOW, UInt(0), WINDOW, UInt(0), UInt(0), UInt(100))
+    return peer
+
+
+def sender(test, port, address=None):
+    """Without an address each message tells its own."""
+    peer = client(test, port, "sender")
+    target = Described(ULong(0x29), [address])
+    peer.send(ATTACH, "sender", UInt(0), False, UByte(2), UByte(0), Described(ULong(0x28), []), target, None, None,
+              UInt(0))
+    peer.expect(FLOW)
+    return peer
+
+
+def transfer(peer, number, message, settled=False):
+    peer.send(TRANSFER, UInt(0), UInt(number), struct.pack(">I", number), UInt(0), settled, False, payload=message)
+
+
+def annotations(value):
+    return encode(Described(ULong(ANNOTATIONS), value))
+
+
+def to(address):
+    return encode(Described(ULong(0x73), [None, None, address]))
+
+
+class Annotations(MeshCase):
+    """near - far, an edge router under far; clients that see what routers say to each other."""
+
+    def setUp(self):
+        super().setUp()
+        self.near, self.far = self.pair()
+        self.edge = self.router("edge", self.authority, mode="edge")
+        self.edge.connect_to(self.far.listen_for_routers(role="edge"), role="edge")
+        self.ports = {}
+        for router in (self.near, self.far, self.edge):
+            self.ports[router] = free_port()
+            router.add("listener", name="annotated", role="normal", host="127.0.0.1", port=self.ports[router],
+                       stripAnnotations="no")
+            router.start()
+
+    def sent(self, target, said, address="place"):
+        """The annotations in front of a message from near's client that says `said`, as its receiver sees them."""
+        taker = receiver(self, self.ports[target], address)
+        with ManagementClient(self.near.amqp_port) as management:
+            wait_until("near to know of the receiver", lambda: any(
+                row["name"].endswith(address) and row["remoteCount"] > 0
+                for row in management.query("router.address")), 10)
+        transfer(sender(self, self.ports[self.near]), 0, annotations(said) + to(address) + BODY)
+        section, _ = decode(taker.next_of(TRANSFER)[2])
+        self.assertEqual(section.descriptor, ANNOTATIONS)
+        return section.value
+
+    def test_a_message_from_a_router_that_nobody_knows_passes(self):
+        value = self.sent(self.far, [UInt(0x80), None, "0/nowhere", []])
+        self.assertEqual(value, [0x80, None, "0/nowhere", ["0/near", "0/far"]])
+
+    def test_an_address_in_front_stands_above_that_of_the_message(self):
+        taker = receiver(self, self.ports[self.near], "other")
+        peer = sender(self, self.ports[self.near])
+        transfer(peer, 0, annotations([UInt(0), "other", None, []]) + to("nobody") + BODY)
+        section, _ = decode(taker.next_of(TRANSFER)[2])
+        self.assertEqual(section.value, [0, "other", "0/near", ["0/near"]])
+
+    def test_an_edge_router_tells_no_way(self):
+        value = self.sent(self.edge, [UInt(0), None, None, []])
+        self.assertEqual(value, [0, "place", None, []])
+
+    def test_what_is_no_list_is_no_message(self):
+        for number, (said, condition) in enumerate((({Symbol("a"): "b"}, "amqp:decode-error"),
+                                                    ([UInt(0)], "amqp:invalid-field"),
+                                                    ([UInt(0), None, None, "way"], "amqp:invalid-field"))):
+            receiver(self, self.ports[self.near], "place")
+            peer = sender(self, self.ports[self.near], "place")
+            transfer(peer, 0, annotations(said) + BODY)
+            state = peer.expect(DISPOSITION)[4]
+            self.assertEqual((state.descriptor, state.value[0].value[0]), (REJECTED, condition), number)
+
+
+class Counters(RouterCase):
+    def test_settled_messages_that_nobody_takes_are_counted(self):
+        router = self.router("alone").start()
+        with ManagementClient(router.amqp_port) as management:
+            peer = sender(self, router.amqp_port)
+            for number in range(10):
+                transfer(peer, number, to("nobody") + BODY, settled=True)
+            transfer(peer, 10, to("nobody") + BODY)
+            self.assertEqual(peer.expect(DISPOSITION)[4].descriptor, RELEASED)
+            links = [row for row in management.query("router.link") if row["linkName"] == "sender"]
+            self.assertEqual([(row["deliveryCount"], row["presettledCount"], row["droppedPresettledCount"],
+                               row["releasedCount"]) for row in links], [(11, 10, 10, 1)])
+            totals = management.query("routerMetrics")[0]
+            self.assertEqual((totals["droppedPresettledDeliveries"], totals["releasedDeliveries"]), (10, 1))
+
+    def test_stuck_deliveries_are_counted_while_they_are(self):
+        """They are looked for every half minute, so that this takes some time."""
+        router, port = self.router("alone"), free_port()
+        router.add("listener", name="patient", role="normal", host="127.0.0.1", port=port, idleTimeoutSeconds=120)
+        router.start()
+
+        def stuck():
+            with ManagementClient(router.amqp_port) as management:
+                return management.query("routerMetrics")[0]["deliveriesStuck"]
+
+        taker = receiver(self, port, "place")
+        peer = sender(self, port, "place")
+        for number in range(3):
+            transfer(peer, number, BODY)
+            taker.expect(TRANSFER)
+        # Each counts on the link that it came on and on the link that it went to.
+        wait_until("all to be stuck", lambda: stuck() == 6, 50)
+        taker.send(DISPOSITION, True, UInt(0), None, True, Described(ULong(ACCEPTED), []))
+        wait_until("one to be settled by its receiver", lambda: stuck() == 4, 5)
+        peer.send(DISPOSITION, False, UInt(1), None, True, Described(ULong(ACCEPTED), []))
+        wait_until("one to be settled by its sender", lambda: stuck() == 2, 5)
+        taker.socket.close()
+        wait_until("the last one to end with its receiver", lambda: stuck() == 0, 5)
+
+    def test_answers_to_a_container_are_counted(self):
+        router = self.router("alone")
+        port = free_port()
+        router.add("listener", name="container", role="route-container", host="127.0.0.1", port=port)
+        router.start()
+        with ManagementClient(port) as management:
+            first, second = (management.query("routerMetrics")[0]["deliveriesEgressRouteContainer"] for _ in range(2))
+        self.assertEqual(second - first, 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
