@@ -1,14 +1,18 @@
 """What routers write in front of a message, what they make of it, and how they count deliveries."""
 
+import contextlib
+import hashlib
+import socket
 import struct
+import threading
 import unittest
 
-from amqp_wire import (ACCEPTED, ATTACH, BEGIN, DISPOSITION, FLOW, TRANSFER, Described, ManagementClient, Peer, Symbol,
-                       UByte, UInt, ULong, decode, encode)
+from amqp_wire import (ACCEPTED, ATTACH, BEGIN, DISPOSITION, FLOW, TRANSFER, Described, ManagementClient, Peer,
+                       PeerClosed, Symbol, UByte, UInt, ULong, decode, encode)
 from harness import MeshCase, RouterCase, connect, free_port, wait_until
 
 ANNOTATIONS = 0x534B50522D2D5241
-REJECTED, RELEASED = 0x25, 0x26
+REJECTED, RELEASED, MODIFIED = 0x25, 0x26, 0x27
 WINDOW = UInt(1 << 20)
 BODY = encode(Described(ULong(0x77), "hello"))
 
@@ -30,10 +34,10 @@ def receiver(test, port, address):
     return peer
 
 
-def sender(test, port, address=None):
+def sender(test, port, address=None, capability=None):
     """Without an address each message tells its own."""
     peer = client(test, port, "sender")
-    target = Described(ULong(0x29), [address])
+    target = Described(ULong(0x29), [address, None, None, None, None, None, capability and Symbol(capability)])
     peer.send(ATTACH, "sender", UInt(0), False, UByte(2), UByte(0), Described(ULong(0x28), []), target, None, None,
               UInt(0))
     peer.expect(FLOW)
@@ -42,6 +46,13 @@ def sender(test, port, address=None):
 
 def transfer(peer, number, message, settled=False):
     peer.send(TRANSFER, UInt(0), UInt(number), struct.pack(">I", number), UInt(0), settled, False, payload=message)
+
+
+def transfer_in_frames(peer, message, size=8000):
+    for at in range(0, len(message), size):
+        first = at == 0
+        peer.send(TRANSFER, UInt(0), UInt(0) if first else None, b"0000" if first else None,
+                  UInt(0) if first else None, False, at + size < len(message), payload=message[at:at + size])
 
 
 def annotations(value):
@@ -103,6 +114,107 @@ class Annotations(MeshCase):
             transfer(peer, 0, annotations(said) + BODY)
             state = peer.expect(DISPOSITION)[4]
             self.assertEqual((state.descriptor, state.value[0].value[0]), (REJECTED, condition), number)
+
+
+MESSAGE = to("place") + encode(Described(ULong(0x75), bytes(range(256)) * 400))
+DIGEST = hashlib.sha256(MESSAGE).hexdigest()
+
+
+class Taker:
+    """A receiver that answers each message with one state."""
+
+    def __init__(self, peer, state, settled=True):
+        self.peer, self.state, self.settled = peer, Described(ULong(state), []), settled
+        # What was received, as digests.
+        self.messages = []
+        threading.Thread(target=self._take, daemon=True).start()
+
+    def _take(self):
+        message = b""
+        with contextlib.suppress(OSError, PeerClosed):
+            while True:
+                _, fields, payload = self.peer.next_of(TRANSFER)
+                number = fields[1] if not message else number
+                message += payload
+                if len(fields) > 5 and fields[5]:
+                    continue
+                self.messages.append(hashlib.sha256(message).hexdigest())
+                message = b""
+                self.peer.send(DISPOSITION, True, number, None, self.settled, self.state)
+
+
+class SecondChances(MeshCase):
+    """near - far - edge; released messages of a sender that wants them to be sent to somebody else."""
+
+    def setUp(self):
+        super().setUp()
+        self.near, self.far = self.pair()
+        self.edge = self.router("edge", self.authority, mode="edge")
+        self.edge.connect_to(self.far.listen_for_routers(role="edge"), role="edge")
+        for router in (self.near, self.far, self.edge):
+            router.start()
+
+    def takers(self, *states, settled=True):
+        """Two at near, one at far, one at the edge."""
+        places = (self.near, self.near, self.far, self.edge)
+        takers = [Taker(receiver(self, place.amqp_port, "place"), state, settled)
+                  for place, state in zip(places, states, strict=True)]
+        for router, subscribers, remotes in ((self.near, 2, 1), (self.far, 2, 1)):
+            with ManagementClient(router.amqp_port) as management:
+                wait_until(f"{router.name} to know all receivers", lambda: any(
+                    row["name"].endswith("place")
+                    and (row["subscriberCount"], row["remoteCount"]) == (subscribers, remotes)
+                    for row in management.query("router.address")), 10)
+        return takers
+
+    def outcome(self, router, capability="qd.resend-released"):
+        peer = sender(self, router.amqp_port, "place", capability)
+        transfer_in_frames(peer, MESSAGE)
+        while True:
+            fields = peer.expect(DISPOSITION)
+            if fields[3]:
+                return fields[4].descriptor
+
+    def test_each_is_asked_once_before_it_is_released(self):
+        takers = self.takers(*[RELEASED] * 4)
+        for number, router in enumerate((self.near, self.far, self.edge), 1):
+            self.assertEqual(self.outcome(router), RELEASED)
+            for taker in takers:
+                self.assertEqual(taker.messages, [DIGEST] * number)
+
+    def test_receivers_that_wait_for_the_sender_to_settle(self):
+        takers = self.takers(*[RELEASED] * 4, settled=False)
+        self.assertEqual(self.outcome(self.near), RELEASED)
+        self.assertEqual([taker.messages for taker in takers], [[DIGEST]] * 4)
+
+    def test_who_accepts_it_is_found(self):
+        for accepting in range(4):
+            with self.subTest(accepting=accepting):
+                states = [ACCEPTED if index == accepting else RELEASED for index in range(4)]
+                takers = self.takers(*states)
+                for router in (self.near, self.edge):
+                    self.assertEqual(self.outcome(router), ACCEPTED)
+                self.assertEqual(takers[accepting].messages, [DIGEST] * 2)
+                for taker in takers:
+                    taker.peer.socket.shutdown(socket.SHUT_RDWR)
+                self.await_nobody()
+
+    def await_nobody(self):
+        for router in (self.near, self.far):
+            with ManagementClient(router.amqp_port) as management:
+                wait_until(f"{router.name} to forget all receivers", lambda: not any(
+                    row["name"].endswith("place") and row["subscriberCount"] + row["remoteCount"] > 0
+                    for row in management.query("router.address")), 10)
+
+    def test_another_answer_ends_it(self):
+        takers = self.takers(*[MODIFIED] * 4)
+        self.assertEqual(self.outcome(self.near), MODIFIED)
+        self.assertEqual(sum(len(taker.messages) for taker in takers), 1)
+
+    def test_who_does_not_ask_has_one(self):
+        takers = self.takers(*[RELEASED] * 4)
+        self.assertEqual(self.outcome(self.near, capability=None), RELEASED)
+        self.assertEqual(sum(len(taker.messages) for taker in takers), 1)
 
 
 class Counters(RouterCase):

@@ -198,6 +198,7 @@ extension Session {
         link.senderSettleMode = attach.sndSettleMode
         link.receiverSettleMode = attach.rcvSettleMode
         link.takesStreams = ourRole == .receiver && terminus.contains(WireNames.streamingDeliveries)
+        link.resendsReleased = ourRole == .receiver && terminus.contains(WireNames.resendReleased)
         link.sendsSettled = ourRole == .sender && attach.sndSettleMode == 1
         answer(attach, link)
         connection.worker.linkAttached(link, connection: connection)

@@ -9,6 +9,8 @@ enum WireNames {
     static let streamingLinks = "qd.streaming-links"
     /// Capability of a client's target: forward its messages before they are complete.
     static let streamingDeliveries = "qd.streaming-deliveries"
+    /// Capability of a client's target: a message that a consumer releases is sent to another one.
+    static let resendReleased = "qd.resend-released"
     static let edgeDownlink = "qd.router-edge-downlink"
     static let edgeTracking = "_$qd.edge_addr_tracking"
     static let meshBid = "_$qd.mesh_id_negotiation"

@@ -129,6 +129,8 @@ final class Link {
     var scope: AddressScope?
     /// Receiving: the peer wants its messages forwarded before they are complete.
     var takesStreams = false
+    /// Receiving: the peer wants a message that a consumer releases to be sent to another one.
+    var resendsReleased = false
     /// Sending: the peer wants deliveries settled when they are sent; what it would have answered is `accepted`.
     var sendsSettled = false
     /// Settle modes as the peer asked for them.

@@ -22,6 +22,14 @@ struct Passage {
     /// The router where it entered the network; nil = this one.
     var origin: String?
     var arrival: Arrival
+    /// A consumer that releases it is not the last one: see ``SecondChance``.
+    var resends = false
+    /// Stands between the incoming delivery and its consumer; nil = nothing does.
+    var via: DeliveryEnd?
+    /// The consumers that it has been sent to before.
+    var tried: TriedConsumers?
+    /// What the consumer takes for its producer.
+    var producer: DeliveryEnd { via ?? incoming }
     /// Its consumer may stop it; TCP streams are marked as what nobody between their ends stops.
     var heedsConsumer: Bool { (head.annotations?.flags ?? 0) & RouterAnnotations.disableQ2 == 0 }
 }
@@ -57,16 +65,18 @@ extension Worker {
         }
         let flags = head.annotations?.flags ?? 0
         let isStream = flags & RouterAnnotations.streaming != 0 || link.takesStreams && incoming.isLong
-        let passage = Passage(
+        var passage = Passage(
             incoming: incoming, link: link, head: head, target: target, isStream: isStream,
             origin: originRouter(head),
             arrival: Arrival(
                 connection: connection.ref, viaEdge: connection.effectiveRole.joinsEdge,
                 meshID: head.annotations?.meshID))
+        passage.resends =
+            !incoming.isSettled && (link.resendsReleased || flags & RouterAnnotations.resendReleased != 0)
         let scope = scope(address)
         if !isStream, incoming.isLong, leadsToRouters(scope) {
             return .message(
-                HeldMessage(producer: incoming) { [unowned self] isLong in
+                HeldMessage(producer: incoming) { [unowned self, passage] isLong in
                     var held = passage
                     held.isStream = isLong
                     return forward(held, scope)
@@ -79,6 +89,9 @@ extension Worker {
     func scope(_ address: String) -> AddressScope { AddressScope(address, selfID: routerID, isEdge: isEdge) }
 
     private func forward(_ passage: Passage, _ scope: AddressScope) -> RouteResult {
+        if passage.resends, passage.tried == nil {
+            return SecondChance(passage) { [unowned self] in forward($0, scope) }.start()
+        }
         let result = destination(of: passage, scope)
         // Its sender does not ask what became of it: the counters are all that tells.
         if case .refused = result, passage.incoming.isSettled { passage.link.countDroppedPresettled() }
@@ -131,8 +144,9 @@ extension Worker {
 
     /// - Parameter text: a service address, which may have a treatment although no table has it.
     private func toAddress(_ key: String, _ text: String?, _ passage: Passage) -> RouteResult {
-        guard let entry = snapshot.addresses[key] else { return toUnknown(key, text, passage) }
-        if case .producer = passage.link.kind {
+        guard let known = snapshot.addresses[key] else { return toUnknown(key, text, passage) }
+        let entry = passage.tried?.left(of: known) ?? known
+        if case .producer = passage.link.kind, passage.tried?.count ?? 0 == 0 {
             entry.traffic.countIngress()
             if passage.link.session.connection.effectiveRole == .routeContainer {
                 counters.containerIngress += 1
@@ -145,6 +159,7 @@ extension Worker {
             return toCore(passage.incoming, passage.link, passage.head, key: key)
         }
         let choice = ConsumerChoice.pick(entry, origin: passage.origin, arrival: passage.arrival, turn: nextTurn())
+        passage.tried?.note(choice)
         switch choice {
         case .connector(let connector):
             entry.traffic.countEgress()
@@ -171,8 +186,10 @@ extension Worker {
         // Another edge router's address is nobody's but the interior's, whatever link the message came on.
         let mayLeave = passage.target == nil || key.first == "H"
         if isEdge, mayLeave, !passage.arrival.viaEdge, key != AddressScope.uplinkKey,
-            let uplink = snapshot.addresses[AddressScope.uplinkKey]?.consumers.first
+            let uplink = snapshot.addresses[AddressScope.uplinkKey]?.consumers.first,
+            passage.tried?.contains(uplink) != true
         {
+            passage.tried?.note(.consumer(uplink))
             return toConsumer(uplink, passage)
         }
         guard let text, case .producer = passage.link.kind, snapshot.treatments.treatment(of: text) == .unavailable
@@ -204,7 +221,7 @@ extension Worker {
     /// One copy to each local consumer and to each next hop that leads to one.
     private func toAll(_ entry: AddressEntry, _ passage: Passage) -> RouteResult {
         let incoming = passage.incoming
-        let fan = FanOut(producer: incoming)
+        let fan = FanOut(producer: passage.producer)
         var consumers = entry.consumers.filter { !passage.arrival.bars($0) }
         if isEdge, passage.target == nil, !passage.arrival.viaEdge,
             !consumers.contains(where: { $0.peer == .interior }),
@@ -310,7 +327,7 @@ extension Worker {
     }
 
     private func toConsumer(_ consumer: LocalConsumer, _ passage: Passage) -> RouteResult {
-        guard let end = open(to: consumer, passage, producer: passage.incoming) else { return released() }
+        guard let end = open(to: consumer, passage, producer: passage.producer) else { return released() }
         return .message(end)
     }
 
@@ -325,7 +342,7 @@ extension Worker {
         -> RouteResult
     {
         let end = openTowards(
-            route, head: routedHead(passage), producer: passage.incoming, load: load,
+            route, head: routedHead(passage), producer: passage.producer, load: load,
             presettled: passage.incoming.isSettled, priority: priority(passage, given), preferring: nil,
             isLongMessage: passage.heedsConsumer)
         return end.map { .message($0) } ?? released()
@@ -341,6 +358,7 @@ extension Worker {
         var annotations = passage.head.annotations ?? RouterAnnotations()
         if let target = passage.target { annotations.toOverride = target }
         if passage.link.takesStreams { annotations.flags |= RouterAnnotations.streaming }
+        if passage.resends { annotations.flags |= RouterAnnotations.resendReleased }
         if annotations.ingress == nil { annotations.ingress = "0/" + routerID }
         annotations.trace.append("0/" + routerID)
         var encoder = AMQPEncoder()
@@ -355,6 +373,7 @@ extension Worker {
         var annotations = passage.head.annotations ?? RouterAnnotations()
         if let target = passage.target { annotations.toOverride = target }
         if passage.link.takesStreams { annotations.flags |= RouterAnnotations.streaming }
+        if passage.resends { annotations.flags |= RouterAnnotations.resendReleased }
         annotations.ingress = nil
         annotations.trace = []
         annotations.meshID = consumer.peer == .client ? nil : snapshot.meshID
