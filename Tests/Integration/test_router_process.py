@@ -44,6 +44,41 @@ class CommandLine(unittest.TestCase):
         self.assertIn("--frobnicate", text)
 
 
+class Background(RouterCase):
+    """Started with -d: run_router waits for the exit and for the end of what is written, as a script does."""
+
+    def daemon(self, router):
+        router.config_path.write_text(json.dumps(router.entities))
+        pid_file = router.folder / "pid"
+        code, text = run_router("-d", "-c", router.config_path, "-P", pid_file)
+        if code == 0:
+            pid = int(pid_file.read_text())
+            self.addCleanup(self.stop, pid)
+        return code, text
+
+    def stop(self, pid):
+        os.kill(pid, signal.SIGTERM)
+        wait_until("the router in the background to end", lambda: not pathlib.Path(f"/proc/{pid}").exists(), 10)
+
+    def test_it_is_up_when_the_command_returns(self):
+        router = self.router("alone")
+        self.routers.clear()
+        code, text = self.daemon(router)
+        self.assertEqual(code, 0, text)
+        self.assertEqual(router.get("/healthz")[0], 200)
+
+    def test_a_failure_is_the_commands(self):
+        router = self.router("alone")
+        self.routers.clear()
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            router.add("listener", name="x", host="127.0.0.1", port=taken.getsockname()[1])
+            code, text = self.daemon(router)
+        self.assertEqual(code, 1)
+        self.assertIn("in use", text)
+
+
 class BadConfiguration(unittest.TestCase):
     """Each: exit code not zero, no crash, a message with the offending value and what to do."""
 

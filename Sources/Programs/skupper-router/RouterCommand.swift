@@ -27,7 +27,7 @@ enum RouterCommand {
                                 (default: what QDROUTERD_CONF says, else
                                 /etc/skupper-router/skrouterd.conf)
           -I, --include PATH    no effect: names the Python modules of skrouterd; there are none here
-          -d, --daemon          run in the background
+          -d, --daemon          run in the background; returns when the router is up
           -P, --pidfile FILE    write the process id to FILE
           -U, --user NAME       give up root's rights and become NAME once started
           --max-memory SIZE     refuse streams for which no memory is left below SIZE, for
@@ -157,9 +157,14 @@ enum RouterCommand {
         } catch {
             return say("skupper-router: \(error)\n", to: 2, code: 1)
         }
-        if options.daemon, daemon(1, 1) != 0 {
-            return say(
-                "skupper-router: cannot go to the background: \(String(cString: strerror(errno)))\n", to: 2, code: 1)
+        var report: Int32?
+        if options.daemon {
+            switch Daemon.split() {
+            case .command(let code): return code
+            case .router(let descriptor): report = descriptor
+            case .failed(let reason):
+                return say("skupper-router: cannot go to the background: \(reason)\n", to: 2, code: 1)
+            }
         }
         // Blocked before any thread starts, so that only this thread takes them.
         var stopSignals = sigset_t()
@@ -178,6 +183,7 @@ enum RouterCommand {
             router.stop()
             return say("skupper-router: \(RouterProcess.startFailed(failure))\n", to: 2, code: 1)
         }
+        if let report { Daemon.isUp(report) }
         var received: Int32 = 0
         sigwait(&stopSignals, &received)
         router.stop()
