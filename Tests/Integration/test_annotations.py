@@ -17,16 +17,16 @@ WINDOW = UInt(1 << 20)
 BODY = encode(Described(ULong(0x77), "hello"))
 
 
-def client(test, port, name):
-    peer = Peer(connect(port, timeout=10), container=name).handshake()
+def client(test, port, name, **open_fields):
+    peer = Peer(connect(port, timeout=10), container=name, **open_fields).handshake()
     test.addCleanup(peer.socket.close)
     peer.send(BEGIN, None, UInt(0), WINDOW, WINDOW)
     peer.expect(BEGIN)
     return peer
 
 
-def receiver(test, port, address):
-    peer = client(test, port, "receiver")
+def receiver(test, port, address, **open_fields):
+    peer = client(test, port, "receiver", **open_fields)
     peer.send(ATTACH, "receiver", UInt(0), True, UByte(2), UByte(0), Described(ULong(0x28), [address]),
               Described(ULong(0x29), []))
     peer.expect(ATTACH)
@@ -78,13 +78,16 @@ class Annotations(MeshCase):
                        stripAnnotations="no")
             router.start()
 
-    def sent(self, target, said, address="place"):
-        """The annotations in front of a message from near's client that says `said`, as its receiver sees them."""
-        taker = receiver(self, self.ports[target], address)
+    def await_known(self, address):
         with ManagementClient(self.near.amqp_port) as management:
             wait_until("near to know of the receiver", lambda: any(
                 row["name"].endswith(address) and row["remoteCount"] > 0
                 for row in management.query("router.address")), 10)
+
+    def sent(self, target, said, address="place"):
+        """The annotations in front of a message from near's client that says `said`, as its receiver sees them."""
+        taker = receiver(self, self.ports[target], address)
+        self.await_known(address)
         transfer(sender(self, self.ports[self.near]), 0, annotations(said) + to(address) + BODY)
         section, _ = decode(taker.next_of(TRANSFER)[2])
         self.assertEqual(section.descriptor, ANNOTATIONS)
@@ -104,6 +107,14 @@ class Annotations(MeshCase):
     def test_an_edge_router_tells_no_way(self):
         value = self.sent(self.edge, [UInt(0), None, None, []])
         self.assertEqual(value, [0, "place", None, []])
+
+    def test_a_message_that_is_all_in_comes_on_its_receivers_link(self):
+        """The streaming mark alone opens no new link, also where the receiver takes streams on links of their own."""
+        taker = receiver(self, self.ports[self.far], "place", offered=Symbol("qd.streaming-links"))
+        self.await_known("place")
+        transfer(sender(self, self.ports[self.near]), 0, annotations([UInt(1), None, None, []]) + to("place") + BODY)
+        code, fields, payload = taker.next_of(ATTACH, TRANSFER)
+        self.assertEqual((code, decode(payload)[0].value[0]), (TRANSFER, 1))
 
     def test_what_is_no_list_is_no_message(self):
         for number, (said, condition) in enumerate((({Symbol("a"): "b"}, "amqp:decode-error"),

@@ -64,7 +64,11 @@ extension Worker {
             return .refused(refusal)
         }
         let flags = head.annotations?.flags ?? 0
-        let isStream = flags & RouterAnnotations.streaming != 0 || link.takesStreams && incoming.isLong
+        // A message that is all in needs no link of its own, whatever its sender may send. TCP streams always do.
+        let isMarked = flags & RouterAnnotations.streaming != 0
+        let isStream =
+            incoming.isLong && (isMarked || link.takesStreams)
+            || isMarked && flags & RouterAnnotations.disableQ2 != 0
         var passage = Passage(
             incoming: incoming, link: link, head: head, target: target, isStream: isStream,
             origin: originRouter(head),
