@@ -190,8 +190,7 @@ class SecondChances(MeshCase):
         takers = self.takers(*[RELEASED] * 4)
         for number, router in enumerate((self.near, self.far, self.edge), 1):
             self.assertEqual(self.outcome(router), RELEASED)
-            for taker in takers:
-                self.assertEqual(taker.messages, [DIGEST] * number)
+            self.assertEqual([taker.messages for taker in takers], [[DIGEST] * number] * 4, router.name)
 
     def test_receivers_that_wait_for_the_sender_to_settle(self):
         takers = self.takers(*[RELEASED] * 4, settled=False)
@@ -249,10 +248,22 @@ class Counters(RouterCase):
         router.add("listener", name="patient", role="normal", host="127.0.0.1", port=port, idleTimeoutSeconds=120)
         router.start()
 
-        def stuck():
+        def metric(name):
             with ManagementClient(router.amqp_port) as management:
-                return management.query("routerMetrics")[0]["deliveriesStuck"]
+                return management.query("routerMetrics")[0][name]
 
+        def stuck():
+            return metric("deliveriesStuck")
+
+        # A sender that has nobody to send to, and a receiver that wants nothing yet.
+        idle = client(self, port, "idle")
+        for handle, receives, address in ((0, False, "nobody"), (1, True, "nothing")):
+            termini = [Described(ULong(0x28), [address]), Described(ULong(0x29), [])]
+            if not receives:
+                termini = [Described(ULong(0x28), []), Described(ULong(0x29), [address])]
+            idle.send(ATTACH, address, UInt(handle), receives, UByte(2), UByte(0), *termini, None, None,
+                      None if receives else UInt(0))
+            idle.expect(ATTACH)
         taker = receiver(self, port, "place")
         peer = sender(self, port, "place")
         for number in range(3):
@@ -260,6 +271,9 @@ class Counters(RouterCase):
             taker.expect(TRANSFER)
         # Each counts on the link that it came on and on the link that it went to.
         wait_until("all to be stuck", lambda: stuck() == 6, 50)
+        self.assertEqual(metric("linksBlocked"), 2)
+        idle.send(FLOW, UInt(0), WINDOW, UInt(0), WINDOW, UInt(1), UInt(0), UInt(1))
+        wait_until("the receiver with credit not to be blocked", lambda: metric("linksBlocked") == 1, 15)
         taker.send(DISPOSITION, True, UInt(0), None, True, Described(ULong(ACCEPTED), []))
         wait_until("one to be settled by its receiver", lambda: stuck() == 4, 5)
         peer.send(DISPOSITION, False, UInt(1), None, True, Described(ULong(ACCEPTED), []))

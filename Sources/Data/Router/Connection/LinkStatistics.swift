@@ -16,10 +16,11 @@ struct LinkStatistics {
     var stuck = 0
     /// Settled deliveries in a second, over the last scan's interval.
     var settleRate = 0
-    /// When a scan first found the link without credit; 0 while it has some.
-    var withoutCreditSince: Int64 = 0
+    /// When a scan first found the link without credit and without deliveries since the scan before; 0 = it moves.
+    private(set) var withoutCreditSince: Int64 = 0
     private var settled = 0
     private var settledAtScan = 0
+    private var deliveriesAtScan = 0
 
     mutating func count(_ state: DeliveryState?) {
         settled += 1
@@ -43,11 +44,13 @@ struct LinkStatistics {
         let count = settled - settledAtScan
         settledAtScan = settled
         settleRate = count * 1000 / Int(intervalMilliseconds)
+        // Whoever gives credit one by one may have none at each scan.
         if hasCredit {
             withoutCreditSince = 0
-        } else if withoutCreditSince == 0 {
+        } else if withoutCreditSince == 0 || deliveries != deliveriesAtScan {
             withoutCreditSince = now
         }
+        deliveriesAtScan = deliveries
     }
 }
 
@@ -111,7 +114,13 @@ extension Link {
         session.connection.worker.counters.stuck -= 1
     }
 
-    /// Blocked: a sending link whose peer has given no credit for 10 s.
+    /// What is received on it comes from a router.
+    fileprivate var isFedByRouter: Bool {
+        if case .producer = kind { return false }
+        return role == .receiver
+    }
+
+    /// Blocked: no credit for 10 s, on a sending link or for a client that sends.
     func isBlocked(now: Int64) -> Bool {
         statistics.withoutCreditSince > 0 && now - statistics.withoutCreditSince >= Link.stuckAge
     }
@@ -164,7 +173,7 @@ extension Worker {
                 links += session.localLinks.count
                 for link in session.localLinks.values {
                     link.statistics.scan(
-                        hasCredit: link.role == .receiver || link.machine.credit > 0, now: now,
+                        hasCredit: link.machine.credit > 0 || link.isFedByRouter, now: now,
                         intervalMilliseconds: Link.scanInterval)
                     if link.isBlocked(now: now) { blocked += 1 }
                 }

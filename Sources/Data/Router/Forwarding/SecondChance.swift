@@ -25,13 +25,17 @@ final class TriedConsumers {
         links.contains(Key(connection: consumer.connection, link: consumer.link))
     }
 
+    /// One of them is on that connection.
+    func contains(_ connection: ConnectionRef) -> Bool { links.contains { $0.connection == connection } }
+
     /// The entry without what has been tried. A connector is only ever the first choice: its stream starts behind the
     /// message's head, which a copy kept for others still has.
     func left(of entry: AddressEntry) -> AddressEntry {
         guard count > 0 else { return entry }
         var left = entry
         left.connectors = []
-        left.consumers.removeAll { contains($0) }
+        // An interior router has tried all it knows, whichever of our links to it the delivery was on.
+        left.consumers.removeAll { contains($0) || $0.peer == .interior && contains($0.connection) }
         left.remotes.removeAll { slots.contains($0.route.slot) }
         return left
     }

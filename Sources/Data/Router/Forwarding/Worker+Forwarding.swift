@@ -187,11 +187,12 @@ extension Worker {
 
     /// Nobody here takes the message: the interior may, if we are an edge router.
     private func toUnknown(_ key: String, _ text: String?, _ passage: Passage) -> RouteResult {
-        // Another edge router's address is nobody's but the interior's, whatever link the message came on.
-        let mayLeave = passage.target == nil || key.first == "H"
+        // Another edge router's address is nobody's but the interior's, whatever link the message came on; and who has
+        // released it here may not be the last one there is, also while the address has no link of its own up there.
+        let mayLeave = passage.target == nil || key.first == "H" || passage.tried.map { $0.count > 0 } ?? false
         if isEdge, mayLeave, !passage.arrival.viaEdge, key != AddressScope.uplinkKey,
             let uplink = snapshot.addresses[AddressScope.uplinkKey]?.consumers.first,
-            passage.tried?.contains(uplink) != true
+            passage.tried?.contains(uplink.connection) != true
         {
             passage.tried?.note(.consumer(uplink))
             return toConsumer(uplink, passage)
