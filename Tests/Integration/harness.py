@@ -4,6 +4,7 @@ Nothing here sleeps for a fixed time to let something happen: `wait_until` polls
 observed and says what it was waiting for when it gives up. Every process is ended by its own id.
 """
 
+import collections
 import contextlib
 import json
 import os
@@ -68,7 +69,11 @@ def allow(seconds):
 
 # --- ports ------------------------------------------------------------------------------------------------------
 
-_given_ports = {}
+_given_ports = set()
+# Names that keep the latest of them from suites that run beside this one; those of tests that are over are given up, or
+# a long run would use up its descriptors.
+_claims = collections.deque()
+CLAIMS = 300
 
 
 def free_port(host="127.0.0.1"):
@@ -83,14 +88,16 @@ def free_port(host="127.0.0.1"):
                 probe.bind((host, port))
             except OSError:
                 continue
-        # A name that ends with this process keeps the port from suites that run beside it.
         claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             claim.bind(f"\0skupper-test-port-{port}")
         except OSError:
             claim.close()
             continue
-        _given_ports[port] = claim
+        _given_ports.add(port)
+        _claims.append(claim)
+        if len(_claims) > CLAIMS:
+            _claims.popleft().close()
         return port
     raise RuntimeError("no free port between 11000 and 31000")
 

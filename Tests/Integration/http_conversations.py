@@ -1,7 +1,5 @@
 """Conversations in HTTP/1 and HTTP/2, octet by octet, and a server that takes its part in them."""
 
-import contextlib
-import select
 import socket
 import threading
 
@@ -33,7 +31,7 @@ class ScriptedServer(Server):
 
     def _handle(self, connection):
         # One that was made to see whether the service is there is closed at once, and has no part in a script.
-        if select.select([connection], [], [], 0.5)[0] and not self._has_octets(connection):
+        if self._is_closed(connection):
             return None
         with self.lock:
             script = self.scripts.pop(0) if self.scripts else None
@@ -50,10 +48,17 @@ class ScriptedServer(Server):
         return None
 
     @staticmethod
-    def _has_octets(connection):
-        with contextlib.suppress(OSError):
-            return connection.recv(1, socket.MSG_PEEK) != b""
-        return False
+    def _is_closed(connection):
+        usual = connection.gettimeout()
+        connection.settimeout(0.5)
+        try:
+            return connection.recv(1, socket.MSG_PEEK) == b""
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+        finally:
+            connection.settimeout(usual)
 
 
 class Conversation:
