@@ -3,6 +3,7 @@
 import json
 import ssl
 import threading
+import time
 import unittest
 import urllib.request
 
@@ -172,6 +173,22 @@ class LinkedCluster(SiteCluster):
         wait_until(f"traffic through port {port}", carries, seconds, every=0.1)
 
     # --- looking ------------------------------------------------------------------------------------------------------
+
+    def settle(self, seconds=3):
+        """Waits until nobody has asked for anything but leases for a while."""
+        def is_quiet():
+            last = [r for r in self.proxy.requests(lambda r: not r.is_watch and not r.is_lease)][-1]
+            return time.monotonic() - last.begun > seconds
+        wait_until("quiet", is_quiet, 120, every=0.2)
+
+    def await_network(self, service="backend"):
+        """Both Sites show who listens for a service and who has its workload. Routers report that after all else."""
+        def shows(name):
+            records = (self.get("Site", name, name) or {}).get("status", {}).get("network", [])
+            services = [s for record in records for s in record.get("services", []) if s["routingKey"] == service]
+            return any(s.get("listeners") for s in services) and any(s.get("connectors") for s in services)
+        for name in ("west", "east"):
+            wait_until(f"the network in the status of {name}", lambda name=name: shows(name), 60)
 
     def drops(self, wanted=()):
         """What adaptors took from running routers, and configurations that would have made them; without the names

@@ -81,6 +81,9 @@ class Kills(unittest.TestCase):
         cluster.await_traffic()
         self.assertGreater(len(killer.kills), 4, killer.kills)
         self.assertEqual(cluster.drops(), [], f"seed {SEED}; killed {killer.kills}")
+        # The last that was killed may have had something left to write, and the routers something left to say.
+        cluster.await_network()
+        cluster.settle()
         # The next life has nothing to do.
         begun = time.monotonic()
         replace_controller(cluster)
