@@ -98,6 +98,15 @@ class Rotation(MixedCase):
             wait_until(f"{router.name} to have the set of ordinal {ordinal} only", lambda router=router: [
                 row["groupOrdinal"] for row in self.connections(router)] == [ordinal] * count, 15, 0.1)
 
+    def retire(self, router, oldest, pair, count, group, askers):
+        """The router gives up what is older: only that ends, and streams opened since the takeover go on."""
+        later = [self.hold(each) for each in pair]
+        self.update(router, oldestValidOrdinal=oldest)
+        self.await_one_set(pair, count, group)
+        askers.await_more()
+        for stream in later:
+            self.talk(stream, b"still")
+
     def assert_neighbours(self, one, two):
         for router, other in ((one, two), (two, one)):
             self.assertEqual(set(self.nodes(router)), {other.name})
@@ -129,12 +138,7 @@ class Rotation(MixedCase):
                     self.assertIn(f"CN={one.name}-newer", users[3])
                     self.assertNotIn("newer", users[0])
                     self.assert_neighbours(one, two)
-                    later = [self.hold(router) for router in pair]
-                    self.update(one, oldestValidOrdinal=3)
-                    self.await_one_set(pair, count, 3)
-                    askers.await_more()
-                    for stream in later:
-                        self.talk(stream, b"still")
+                    self.retire(one, 3, pair, count, 3, askers)
                 self.assertEqual(askers.failures, [])
                 self.assert_neighbours(one, two)
                 self.assert_ends(held)
@@ -159,13 +163,8 @@ class Rotation(MixedCase):
                     askers.await_more()
                     for stream in held:
                         self.talk(stream, b"after" * 20_000)
-                    later = [self.hold(router) for router in pair]
                     # The dialler must not make again what the acceptor closes for its age.
-                    self.update(two, oldestValidOrdinal=5)
-                    self.await_one_set(pair, len(before), 2)
-                    askers.await_more()
-                    for stream in later:
-                        self.talk(stream, b"still")
+                    self.retire(two, 5, pair, len(before), 2, askers)
                 self.assertEqual(askers.failures, [])
                 self.assert_neighbours(one, two)
                 self.assert_ends(held)

@@ -31,7 +31,7 @@ package enum FrameText {
         guard body.remaining > 0 else { return "empty frame" }
         do throws(DecodeError) {
             let descriptor = try body.describedType()
-            if header.type == 1, saslName(descriptor) == nil { return "SASL frame of \(header.size) octets, unknown" }
+            if header.type == 1, !isSASL(descriptor) { return "SASL frame of \(header.size) octets, unknown" }
             var writer = BoundedText(maximum: maximum)
             writer.composite(descriptor, try AMQPValue.decode(from: &body))
             var text = writer.finished
@@ -103,10 +103,8 @@ package enum FrameText {
         return (words[0], Array(words.dropFirst()))
     }
 
-    /// The name of a SASL frame; nil for everything else.
-    static func saslName(_ descriptor: UInt64) -> String? {
-        (0x40...0x44).contains(descriptor) ? shape(descriptor)?.name : nil
-    }
+    /// Whether the composite type is a SASL frame.
+    static func isSASL(_ descriptor: UInt64) -> Bool { (0x40...0x44).contains(descriptor) }
 
     /// Whether a field of a SASL frame can be no secret, even if its sender put the fields into a wrong order.
     static func isPublic(_ value: AMQPValue, saslField name: String?) -> Bool {
@@ -163,7 +161,7 @@ private struct BoundedText {
     /// A composite type: its name, its code and the fields that have a value.
     mutating func composite(_ descriptor: UInt64, _ value: AMQPValue) {
         let shape = FrameText.shape(descriptor)
-        let isSASL = FrameText.saslName(descriptor) != nil
+        let isSASL = FrameText.isSASL(descriptor)
         add("@\(shape?.name ?? "unknown")(\(descriptor)) ")
         guard case .list(let fields) = value else {
             if isSASL { add("not shown") } else { add(value) }

@@ -2,6 +2,7 @@ import CLibuv
 import COpenSSL
 import Glibc
 import RouterConfig
+import Threading
 
 /// The router as a whole: one control thread, one loop for each processor, and the configuration applied to them.
 package final class RouterProcess {
@@ -75,7 +76,7 @@ package final class RouterProcess {
             return RouterProcess.startFailed("\(error)")
         }
         let entities = configuration.completed(adding: vhosts)
-        let result = Waiting<String?>()
+        let result = Handover<String?>()
         let core = core
         let warnings = configuration.warnings
         let router = configuration.router
@@ -126,25 +127,5 @@ package final class RouterProcess {
     package func stop() {
         for worker in workers { worker.stop() }
         core.stop()
-    }
-}
-
-/// A value one thread waits for without limit: only used where the giver cannot fail to give.
-private final class Waiting<Value: Sendable>: @unchecked Sendable {  // guarded by the semaphore
-    private var semaphore = sem_t()
-    private var value: Value?
-
-    init() { sem_init(&semaphore, 0, 0) }
-    deinit { sem_destroy(&semaphore) }
-
-    func give(_ value: Value) {
-        self.value = value
-        sem_post(&semaphore)
-    }
-
-    func wait() -> Value {
-        while sem_wait(&semaphore) != 0 {}
-        guard let value else { preconditionFailure("semaphore posted before the value was set") }
-        return value
     }
 }

@@ -17,6 +17,16 @@ package final class Handover<Value: Sendable>: @unchecked Sendable {
         }
     }
 
+    /// Waits for the value without limit: only where the giver cannot fail to give.
+    package func wait() -> Value {
+        monitor.inside {
+            while true {
+                if let value { return value }
+                monitor.wait()
+            }
+        }
+    }
+
     /// Waits for the value, so many milliseconds at most; nil when it was not given by then.
     package func wait(milliseconds: UInt64) -> Value? {
         var now = timespec()
