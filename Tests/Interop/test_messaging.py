@@ -525,11 +525,17 @@ class Credit(MessagingCase):
         self.until("credit", lambda: sender.link.credit == 250)
         self.post(sender, Message(body="x"))
         self.assertEqual(self.take(receiver, 1), ["x"])
+        self.until("credit for the message as well", lambda: sender.link.credit == 250)
         self.leave(receiver.connection)
-        # The router drains, and Proton gives the credit back when it is asked to.
-        self.until("the credit to be taken back", lambda: sender.link.drained() >= 0 and sender.link.credit == 0)
+
+        def taken_back():
+            # The router drains with a message that finds nobody, and Proton gives the credit back when it is asked to.
+            self.assertIn(self.state(self.post(sender, Message(body="nobody"))), (Delivery.RELEASED, Delivery.MODIFIED))
+            return sender.link.drained() > 0
+        self.until("the credit to be taken back", taken_back)
+        self.assertEqual(sender.link.credit, 0)
         again = self.receiver("one", "spread/credit", credit=10)
-        self.until("credit again", lambda: sender.link.credit >= 249)
+        self.until("credit again", lambda: sender.link.credit == 250)
         self.post(sender, Message(body="y"))
         self.assertEqual(self.take(again, 1), ["y"])
 

@@ -17,14 +17,19 @@ import Testing
 
     @Test func ofANamesAddressesIPv4IsBoundFirst() throws {
         let (four, other, six) = (try address("192.0.2.1"), try address("192.0.2.2"), try address("2001:db8::1"))
-        #expect(AddressFamily.toBind([six, four, other]) == four)
-        #expect(AddressFamily.toBind([six]) == six)
-        #expect(AddressFamily.toBind([]) == nil)
+        func bound(_ found: [SocketAddress], _ family: AddressFamily = .any) -> String? {
+            family.bindAddress(host: "name", port: 80) { $0 == "name" ? found : [] }?.text
+        }
+        #expect(bound([six, four, other]) == "192.0.2.1:80")
+        #expect(bound([six]) == "[2001:db8::1]:80")
+        #expect(bound([six, four], .ipv6) == "[2001:db8::1]:80")
+        #expect(bound([six], .ipv4) == nil)
+        #expect(bound([]) == nil)
     }
 
     @Test func literalsAndWildcardsFollowTheFamily() throws {
         func bound(_ host: String, _ family: AddressFamily) -> String? {
-            Core.bindAddress(host: host, port: 80, family: family)?.text
+            family.bindAddress(host: host, port: 80) { _ in [] }?.text
         }
         #expect(bound("127.0.0.1", .any) == "127.0.0.1:80")
         #expect(bound("127.0.0.1", .ipv6) == nil)

@@ -5,14 +5,15 @@ import Threading
 
 /// Names of hosts are looked up without holding up who asks. One after the other: they share a number of threads.
 @Suite(.serialized) struct HostLookupTests {
-    private let here = [HostNumber(literal: "192.0.2.1")].compactMap { $0 }
+    private let here = ["192.0.2.1", "2001:db8::1"].compactMap { SocketAddress(literal: $0, port: 0) }
 
     @Test func answersOfTheSystemArePassedOn() {
         let lookup = HostLookup(patience: 10_000) { [here] in $0 == "here" ? here : [] }
-        #expect(lookup.numbers(of: "here") == here)
-        #expect(lookup.numbers(of: "nowhere").isEmpty)
-        #expect(lookup.numbers(of: "").isEmpty)
-        #expect(lookup.unanswered.isEmpty)
+        #expect(here.count == 2 && lookup.addresses(of: "here") == here)
+        #expect(lookup.numbers(of: "here") == ["192.0.2.1", "2001:db8::1"].map { HostNumber(literal: $0) })
+        #expect(lookup.addresses(of: "nowhere").isEmpty)
+        #expect(lookup.addresses(of: "").isEmpty)
+        #expect(lookup.unanswered.isEmpty && lookup.complaint == nil)
     }
 
     @Test func theSystemKnowsThisHost() {
@@ -29,9 +30,10 @@ import Threading
             _ = release.wait(milliseconds: 60_000)
             return []
         }
-        #expect(lookup.numbers(of: "first").isEmpty)
-        #expect(lookup.numbers(of: "second").isEmpty)
+        #expect(lookup.addresses(of: "first").isEmpty)
+        #expect(lookup.addresses(of: "second").isEmpty)
         #expect(lookup.unanswered == ["first", "second"])
+        #expect(lookup.complaint?.contains("first, second") == true)
         #expect(asked.withLock { $0 } == ["first"])
         release.give(true)
     }
@@ -47,7 +49,7 @@ import Threading
                 return []
             }
         }
-        for lookup in lookups { #expect(lookup.numbers(of: "name").isEmpty) }
+        for lookup in lookups { #expect(lookup.addresses(of: "name").isEmpty) }
         #expect(lookups.allSatisfy { $0.unanswered == ["name"] })
         #expect(asked.withLock { $0 } <= most)
         release.give(true)

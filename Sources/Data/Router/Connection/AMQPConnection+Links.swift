@@ -411,7 +411,7 @@ extension Session {
             delivery.linkLost()
         }
         connection.dataSenders.removeAll { $0 === link }
-        if link.scope != nil { connection.targetedProducers.removeAll { $0 === link } }
+        connection.forgetProducer(link)
     }
 }
 
@@ -477,14 +477,36 @@ extension Link {
         session.sendFlow(self)
     }
 
-    /// Receiver: one more delivery needs no more credit held back; tell the sender in batches.
+    /// Receiver: one more delivery needs no more credit held back. Routers are told in batches, a client at the end of
+    /// the loop's turn: it may count on all of its credit.
     func replenish() {
         owed -= 1
         guard !isStarved else { return }
         consumed += 1
-        guard consumed >= max(1, capacity / 4), machine.state == .attached else { return }
+        if consumed >= max(1, capacity / 4) {
+            giveCreditBack()
+        } else if case .producer = kind, !isCreditDue {
+            isCreditDue = true
+            session.connection.giveCreditSoon(self)
+        }
+    }
+
+    /// Receiver: tells the sender of the credit that has come free.
+    func giveCreditBack() {
+        guard consumed > 0, machine.state == .attached else { return }
         machine.grant(machine.credit &+ consumed)
         consumed = 0
         session.sendFlow(self)
+    }
+
+    /// Receiver: a message has come for an address of the link's own that nobody takes. What is left of the credit is
+    /// taken back until somebody does; skupper-router does so too, and not before a message has come.
+    func foundNobody() {
+        guard !isStarved, let scope, machine.state == .attached, !session.connection.worker.isReachable(scope) else {
+            return
+        }
+        isStarved = true
+        consumed = 0
+        if machine.credit > 0 { session.sendFlow(self, drain: true) }
     }
 }

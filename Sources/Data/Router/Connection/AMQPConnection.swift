@@ -102,6 +102,8 @@ final class AMQPConnection: EventTarget {
     var linkCount = 0
     /// Clients' senders that have an address of their own: their credit follows whether it can be reached.
     var targetedProducers: [Link] = []
+    /// Clients' senders whose credit is given back at the end of the loop's turn.
+    var creditDue: [Link] = []
     /// Links by the number the control thread knows them by.
     var linksByNumber: [UInt64: Link] = [:]
     /// Octets in the queues of deliveries that leave here.
@@ -385,7 +387,7 @@ extension Session {
             link.sending?.linkLost()
             link.sending = nil
             connection.dataSenders.removeAll { $0 === link }
-            if link.scope != nil { connection.targetedProducers.removeAll { $0 === link } }
+            connection.forgetProducer(link)
             connection.worker.linkGone(link, connection: connection)
         }
         for (_, delivery) in leaving { delivery.linkLost() }

@@ -121,10 +121,12 @@ final class Link {
     var isAutomatic = false
     /// In the pool of streaming links that wait for a delivery.
     var isIdle = false
-    /// A client's sender to an address that has no consumer gets no credit.
+    /// A client's sender to an address that nobody takes: it gets no credit until somebody does.
     var isStarved = false
     /// Receiving: deliveries for which credit has not been given back.
     var owed: UInt32 = 0
+    /// Receiving: credit is given back at the end of the loop's turn.
+    var isCreditDue = false
     /// Receiving: the link's own address; nil = messages tell theirs.
     var scope: AddressScope?
     /// Receiving: the peer wants its messages forwarded before they are complete.

@@ -292,50 +292,6 @@ extension Core {
         }
     }
 
-    /// Binds an entity's host and port. Start-up and management only, so a name may be resolved in place.
-    private func bind(_ entity: Entity, backlog: Int32, shared: Bool) throws(EntityFailure) -> Int32 {
-        let host = entity[string: "host"] ?? ""
-        guard let port = entity.port() else {
-            throw EntityFailure(
-                status: 400, text: "\(entity.type) '\(entity.name)': port '\(entity[string: "port"] ?? "")' is no port")
-        }
-        let family = AddressFamily(name: entity[string: "socketAddressFamily"])
-        guard let address = Core.bindAddress(host: host, port: port, family: family) else {
-            throw EntityFailure(
-                status: 400,
-                text: "\(entity.type) '\(entity.name)': host '\(host)' has no \(family.words)address; use one of this "
-                    + "machine's")
-        }
-        switch Sockets.listen(address, backlog: backlog, shared: shared, takesIPv4: family == .any) {
-        case .success(let descriptor): return descriptor
-        case .failure(let failure):
-            let remedy =
-                failure.code == EADDRINUSE
-                ? "another program has this port; stop it or choose another port"
-                : "use an address of this machine and a port this user may open"
-            throw EntityFailure(
-                status: 400,
-                text: "\(entity.type) '\(entity.name)': cannot listen on \(host):\(port): \(failure.text); \(remedy)")
-        }
-    }
-
-    /// The address to bind for a host; empty = every IPv4 and IPv6 address. Of a name's addresses an IPv4 one goes
-    /// first, as clients on this machine expect of localhost. Nil if the host has no address of the family.
-    static func bindAddress(host: String, port: UInt16, family: AddressFamily = .any) -> SocketAddress? {
-        if host.isEmpty || host == "*" {
-            let isIPv4 = family == .ipv4 || family == .any && !Sockets.hasIPv6
-            return SocketAddress(literal: isIPv4 ? "0.0.0.0" : "::", port: port)
-        }
-        if let literal = SocketAddress(literal: host, port: port) { return family.admits(literal) ? literal : nil }
-        var hints = addrinfo()
-        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
-        hints.ai_family = family.hint
-        var list: UnsafeMutablePointer<addrinfo>?
-        guard getaddrinfo(host, String(port), &hints, &list) == 0 else { return nil }
-        defer { freeaddrinfo(list) }
-        return AddressFamily.toBind(SocketAddress.all(in: list))
-    }
-
     private func createConnector(_ entity: Entity) throws(EntityFailure) {
         var settings = try settings(entity, isConnector: true)
         if settings.role == .edge, !isEdge {

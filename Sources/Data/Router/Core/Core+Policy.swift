@@ -26,7 +26,7 @@ extension Core {
     /// Makes or changes the rules of a vhost. The words of the failure begin as skrouterd's do, for its clients.
     func defineVhost(_ entity: Entity) throws(EntityFailure) {
         let hostname = entity[string: "hostname"] ?? ""
-        let lookup = HostLookup(patience: isOperational ? HostLookup.patience : HostLookup.patienceAtStart)
+        let lookup = hostLookup()
         do throws(PolicyError) {
             let rules = try VhostRules(entity, resolve: lookup.numbers)
             let failure: PolicyError? = policy.withTable { table in
@@ -41,10 +41,7 @@ extension Core {
             for warning in rules.warnings { Log.write(.policy, .warning, warning) }
         } catch {
             var text = "PolicyError: Policy '\(hostname)' is invalid: \(error.text)"
-            if !lookup.unanswered.isEmpty {
-                text += "; no name server has answered in time for \(lookup.unanswered.joined(separator: ", ")): "
-                    + "try again, or give numbers"
-            }
+            if let complaint = lookup.complaint { text += complaint }
             throw EntityFailure(status: 500, text: text)
         }
         if !policy.isEnforced {

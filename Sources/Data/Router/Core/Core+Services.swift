@@ -64,16 +64,7 @@ extension Core {
 
     func createTCPListener(_ entity: Entity) throws(EntityFailure) {
         let strategy = AddressStrategy(rawValue: entity[string: "multiAddressStrategy"] ?? "none") ?? .none
-        guard let port = entity.port() else {
-            throw EntityFailure(
-                status: 400, text: "tcpListener '\(entity.name)': port '\(entity[string: "port"] ?? "")' is no port")
-        }
-        let host = entity[string: "host"] ?? ""
-        guard let socketAddress = Core.bindAddress(host: host, port: port) else {
-            throw EntityFailure(
-                status: 400,
-                text: "tcpListener '\(entity.name)': host '\(host)' has no address; use an address of this machine")
-        }
+        let socketAddress = try bindAddress(of: entity)
         let target = TCPListenerTarget(
             name: entity.name, address: strategy == .none ? serviceAddress(entity) : nil, strategy: strategy,
             socketAddress: socketAddress, backlog: Int32(entity.integer("backlog") ?? 0),

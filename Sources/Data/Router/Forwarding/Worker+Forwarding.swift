@@ -97,8 +97,11 @@ extension Worker {
             return SecondChance(passage) { [unowned self] in forward($0, scope) }.start()
         }
         let result = destination(of: passage, scope)
-        // Its sender does not ask what became of it: the counters are all that tells.
-        if case .refused = result, passage.incoming.isSettled { passage.link.countDroppedPresettled() }
+        if case .refused = result {
+            // Its sender does not ask what became of it: the counters are all that tells.
+            if passage.incoming.isSettled { passage.link.countDroppedPresettled() }
+            passage.link.foundNobody()
+        }
         return result
     }
 

@@ -33,8 +33,16 @@ enum AddressFamily: Sendable {
 
     func admits(_ address: SocketAddress) -> Bool { self == .any || address.family == hint }
 
-    /// The address that is bound for a name which has these: the first of IPv4, else the first.
-    static func toBind(_ addresses: [SocketAddress]) -> SocketAddress? {
-        addresses.first { $0.family == AF_INET } ?? addresses.first
+    /// The address to bind for a host; empty or `*` = every address of the family, IPv4 and IPv6 if it may be either.
+    /// Of a name's addresses an IPv4 one goes first, as clients on this machine expect of localhost. Nil if the host
+    /// has no address of the family.
+    func bindAddress(host: String, port: UInt16, resolve: (String) -> [SocketAddress]) -> SocketAddress? {
+        if host.isEmpty || host == "*" {
+            let isIPv4 = self == .ipv4 || self == .any && !Sockets.hasIPv6
+            return SocketAddress(literal: isIPv4 ? "0.0.0.0" : "::", port: port)
+        }
+        let known = SocketAddress(literal: host, port: port).map { [$0] } ?? resolve(host)
+        let admitted = known.filter(admits)
+        return (admitted.first { $0.family == AF_INET } ?? admitted.first)?.with(port: port)
     }
 }

@@ -37,6 +37,14 @@ struct SocketAddress: Hashable, Sendable {
         return found
     }
 
+    /// The same host with another port.
+    func with(port: UInt16) -> SocketAddress {
+        var other = self
+        // The port stands at the same place in both families.
+        withUnsafeBytes(of: port.bigEndian) { other.storage.replaceSubrange(2..<4, with: $0) }
+        return other
+    }
+
     /// AF_INET or AF_INET6.
     var family: Int32 { Int32(storage.withUnsafeBytes { $0.loadUnaligned(as: sa_family_t.self) }) }
 
@@ -51,12 +59,20 @@ struct SocketAddress: Hashable, Sendable {
         }
     }
 
+    /// The address without port, as a literal.
+    var host: String {
+        var buffer = [CChar](repeating: 0, count: 64)
+        withSockaddr { address, _ in _ = uv_ip_name(address, &buffer, 64) }
+        return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    var port: UInt16 {
+        storage.withUnsafeBytes { UInt16(bigEndian: $0.loadUnaligned(fromByteOffset: 2, as: UInt16.self)) }
+    }
+
     /// `host:port`, with brackets around IPv6.
     var text: String {
-        var buffer = [CChar](repeating: 0, count: 64)
-        let port = storage.withUnsafeBytes { UInt16(bigEndian: $0.loadUnaligned(fromByteOffset: 2, as: UInt16.self)) }
-        withSockaddr { address, _ in _ = uv_ip_name(address, &buffer, 64) }
-        let host = String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let host = host
         // An IPv4 peer of a socket that takes both kinds.
         if host.utf8.starts(with: "::ffff:".utf8) { return "\(host.dropFirst(7)):\(port)" }
         return family == AF_INET6 ? "[\(host)]:\(port)" : "\(host):\(port)"

@@ -331,19 +331,33 @@ enum LinkSelector: Sendable {
 extension AMQPConnection {
     func consumerLink(_ number: UInt64) -> Link? { linksByNumber[number] }
 
-    /// Clients' senders whose address got a consumer receive credit; where the last one went it is taken back.
+    /// The link's credit goes back at the end of the turn, in one flow for all that came free in it.
+    func giveCreditSoon(_ link: Link) {
+        if creditDue.isEmpty { worker.creditDue.append(self) }
+        creditDue.append(link)
+    }
+
+    func giveCreditBack() {
+        let links = creditDue
+        creditDue = []
+        for link in links {
+            link.isCreditDue = false
+            link.giveCreditBack()
+        }
+    }
+
+    /// The link has ended.
+    func forgetProducer(_ link: Link) {
+        if link.scope != nil { targetedProducers.removeAll { $0 === link } }
+        if link.isCreditDue { creditDue.removeAll { $0 === link } }
+    }
+
+    /// Clients' senders without credit whose address has got a consumer receive some.
     func reviewProducers() {
-        for link in targetedProducers where link.machine.state == .attached {
-            guard let scope = link.scope else { continue }
-            let isReachable = worker.isReachable(scope)
-            guard isReachable == link.isStarved else { continue }
-            link.isStarved = !isReachable
-            link.consumed = 0
-            if isReachable {
-                link.grantAll()
-            } else if link.machine.credit > 0 {
-                link.session.sendFlow(link, drain: true)
-            }
+        for link in targetedProducers where link.isStarved && link.machine.state == .attached {
+            guard let scope = link.scope, worker.isReachable(scope) else { continue }
+            link.isStarved = false
+            link.grantAll()
         }
     }
 }

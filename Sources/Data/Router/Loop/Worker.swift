@@ -74,6 +74,8 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     var connections: [UInt64: AMQPConnection] = [:]
     var bridges: [UInt64: DeliveryEnd] = [:]
     var dirty: [AMQPConnection] = []
+    /// Connections with clients' senders whose credit is given back at the end of the turn.
+    var creditDue: [AMQPConnection] = []
     /// Bridges with small pieces for other loops.
     private var holding: [BridgeEntry] = []
     /// Streams whose server was dialled in this turn.
@@ -196,6 +198,11 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
                 toResume = []
                 for connection in list where connection.phase != .closed { connection.resumeBlocked() }
             }
+            if !creditDue.isEmpty {
+                let list = creditDue
+                creditDue = []
+                for connection in list { connection.giveCreditBack() }
+            }
             if !dirty.isEmpty {
                 let list = dirty
                 dirty = []
@@ -206,7 +213,9 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
                 toClose = []
                 for (connection, reason) in list { connection.close(reason) }
             }
-            if toResume.isEmpty, dirty.isEmpty, toClose.isEmpty, holding.isEmpty, dialled.isEmpty { return }
+            if toResume.isEmpty, creditDue.isEmpty, dirty.isEmpty, toClose.isEmpty, holding.isEmpty, dialled.isEmpty {
+                return
+            }
         }
     }
 

@@ -5,11 +5,7 @@ import Threading
 /// Listeners that speak HTTP or, with an sslProfile, HTTPS.
 extension Core {
     func createHTTPListener(_ entity: Entity) throws(EntityFailure) {
-        guard let port = entity.port() else {
-            throw EntityFailure(
-                status: 400, text: "listener '\(entity.name)': port '\(entity[string: "port"] ?? "")' is no port")
-        }
-        let host = entity[string: "host"] ?? ""
+        let address = try bindAddress(of: entity)
         let endpoints = HTTPEndpoints(
             core: self, healthz: entity.boolean("healthz") ?? true, metrics: entity.boolean("metrics") ?? true)
         let identity = try httpIdentity(entity)
@@ -21,12 +17,13 @@ extension Core {
         }
         do throws(HTTPServerError) {
             let server = try HTTPServer(
-                host: host == "*" ? "" : host, port: port, family: Core.httpFamily(entity), tls: identity,
+                host: address.host, port: address.port, family: Core.httpFamily(entity), tls: identity,
                 limits: HTTPLimits(connections: 64), handler: { endpoints.answer($0) })
             amqpListeners[entity.name] = AMQPListenerState(entity: entity, http: server)
             Log.write(
                 .http, .info,
-                "listening on \(host):\(server.port) (\(entity.name), \(identity == nil ? "HTTP" : "HTTPS"))")
+                "listening on \(entity[string: "host"] ?? ""):\(server.port) (\(entity.name), "
+                    + "\(identity == nil ? "HTTP" : "HTTPS"))")
         } catch {
             throw EntityFailure(status: 400, text: "listener '\(entity.name)': \(error)")
         }

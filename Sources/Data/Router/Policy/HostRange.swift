@@ -89,3 +89,8 @@ enum HostRange: Equatable, Sendable {
         }
     }
 }
+
+extension HostLookup {
+    /// The numbers of a name; none when it is unknown or was not answered in time.
+    func numbers(of name: String) -> [HostNumber] { addresses(of: name).compactMap { HostNumber($0.hostOctets) } }
+}
