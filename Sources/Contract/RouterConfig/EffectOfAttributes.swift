@@ -17,9 +17,6 @@ extension Entity {
         switch (type, attribute.name, value) {
         case ("listener", "websockets", .boolean(let isWanted)):
             return isWanted && speaksHTTP
-        // That it is given has an effect, the folder that it names has none.
-        case ("listener", "httpRootDir", _):
-            return value != "disabled"
         case ("connector", "allowRedirect", .boolean(let isWanted)):
             return isWanted
         // This is what the only network is called.

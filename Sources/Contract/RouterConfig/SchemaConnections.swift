@@ -109,7 +109,7 @@ extension Schema {
         .boolean("http", default: false, "Whether the socket speaks HTTP."),
         .path(
             "httpRootDir",
-            "disabled, or a folder, whose files this router does not serve; if given, the socket speaks HTTP."),
+            "disabled, or a folder whose files HTTP serves; if given, the socket speaks HTTP."),
     ]
 
     private static let connectorAttributes: [Attribute] = [

@@ -37,11 +37,14 @@ package struct HTTPResponse: Sendable {
     /// Fields to send; one with a line break in it is left out.
     package var headers: [(String, String)]
     package var body: [UInt8]
+    /// Sent instead of `body`, if there is one, as the client takes it.
+    package var file: OpenFile?
 
-    package init(status: Int, headers: [(String, String)] = [], body: [UInt8] = []) {
+    package init(status: Int, headers: [(String, String)] = [], body: [UInt8] = [], file: OpenFile? = nil) {
         self.status = status
         self.headers = headers
         self.body = body
+        self.file = file
     }
 
     /// A text of type `contentType`.

@@ -157,13 +157,17 @@ final class ServerLoop: @unchecked Sendable {
             ? .text("too many connections; try again later\n", status: 503) : handler(received)
         let fields = evhttp_request_get_output_headers(request)
         for (name, value) in response.headers { evhttp_add_header(fields, name, value) }
+        if let file = response.file, received.method != "HEAD" {
+            evhttp_add_header(fields, "Content-Length", String(file.size))
+            return FileTransfer.start(request, status: response.status, file, idleSeconds: limits.idleSeconds)
+        }
         guard let body = evbuffer_new() else {
             evhttp_send_error(request, 500, nil)
             return
         }
         if received.method == "HEAD" {
             // libevent would send the body.
-            evhttp_add_header(fields, "Content-Length", String(response.body.count))
+            evhttp_add_header(fields, "Content-Length", String(response.file?.size ?? response.body.count))
         } else {
             evbuffer_add(body, response.body, response.body.count)
         }

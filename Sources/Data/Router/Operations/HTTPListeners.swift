@@ -7,7 +7,8 @@ extension Core {
     func createHTTPListener(_ entity: Entity) throws(EntityFailure) {
         let address = try bindAddress(of: entity)
         let endpoints = HTTPEndpoints(
-            core: self, healthz: entity.boolean("healthz") ?? true, metrics: entity.boolean("metrics") ?? true)
+            core: self, healthz: entity.boolean("healthz") ?? true, metrics: entity.boolean("metrics") ?? true,
+            folder: Core.servedFolder(entity))
         let identity = try httpIdentity(entity)
         if identity == nil, entity.boolean("authenticatePeer") == true {
             Log.write(
@@ -27,6 +28,19 @@ extension Core {
         } catch {
             throw EntityFailure(status: 400, text: "listener '\(entity.name)': \(error)")
         }
+    }
+
+    /// The folder whose files a listener serves, if any. One that is not there yet may still come.
+    private static func servedFolder(_ listener: Entity) -> ServedFolder? {
+        guard let path = listener[string: "httpRootDir"], !path.isEmpty, path != "disabled" else { return nil }
+        let folder = ServedFolder(path: path)
+        if let fault = folder.fault {
+            Log.write(
+                .http, .warning,
+                "listener '\(listener.name)': no files can be served from httpRootDir \(path): \(fault); create the "
+                    + "folder, or let this user read it")
+        }
+        return folder
     }
 
     /// The files of a listener's sslProfile may have changed: new connections are shown what is in them now.
@@ -88,23 +102,28 @@ extension Core {
     }
 }
 
-/// `/healthz` and `/metrics`: each answer takes a round trip through the control thread, so that it proves life.
+/// `/healthz` and `/metrics`: each answer takes a round trip through the control thread, so that it proves life. All
+/// other paths are for the folder, if there is one.
 private final class HTTPEndpoints: Sendable {
     private unowned let core: Core
     private let healthz: Bool
     private let metrics: Bool
+    private let folder: ServedFolder?
     /// Milliseconds the control thread has to answer.
     private static let patienceMilliseconds: UInt64 = 3000
 
-    init(core: Core, healthz: Bool, metrics: Bool) {
+    init(core: Core, healthz: Bool, metrics: Bool, folder: ServedFolder?) {
         self.core = core
         self.healthz = healthz
         self.metrics = metrics
+        self.folder = folder
     }
 
     func answer(_ request: HTTPRequest) -> HTTPResponse {
         guard request.method == "GET" || request.method == "HEAD" else {
-            return .text("only GET is answered here\n", status: 405)
+            var refusal = HTTPResponse.text("only GET and HEAD are answered here\n", status: 405)
+            refusal.headers.append(("Allow", "GET, HEAD"))
+            return refusal
         }
         switch request.path {
         case "/healthz" where healthz:
@@ -118,7 +137,7 @@ private final class HTTPEndpoints: Sendable {
             return answer.wait(milliseconds: HTTPEndpoints.patienceMilliseconds).map { .text($0) }
                 ?? .text("the router does not answer\n", status: 503)
         default:
-            return .text("nothing here; try /healthz or /metrics\n", status: 404)
+            return folder?.answer(request) ?? .text("nothing here; try /healthz or /metrics\n", status: 404)
         }
     }
 }
