@@ -22,8 +22,6 @@ extension Entity {
         // This is what the only network is called.
         case ("network", "networkId", _):
             return value != "" && value != "0"
-        case (_, "messageLoggingComponents", _):
-            return value != "none"
         default:
             return attribute.flags.contains(.ignored)
         }

@@ -86,8 +86,11 @@ extension Schema {
             "Credit of a link; 250 if not given. If given: of a balanced address, so much may be open over an "
                 + "inter-router link before consumers elsewhere are preferred, whatever they cost."),
         .string(
-            "messageLoggingComponents", default: "none", flags: [.ignored],
-            "Parts of messages to log; not used by this router."),
+            "messageLoggingComponents", default: "none",
+            "Parts of each message written to the log, by module MESSAGE at level debug: none, all, or names with "
+                + "commas between them and no spaces: message-id, user-id, to, subject, reply-to, correlation-id, "
+                + "content-type, content-encoding, absolute-expiry-time, creation-time, group-id, group-sequence, "
+                + "reply-to-group-id, app-properties. Never the body."),
         .string(
             "policyVhost",
             "Vhost whose rules apply, whatever peers name; of a connector, that vhost's group $connector."),

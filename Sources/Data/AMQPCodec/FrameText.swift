@@ -135,19 +135,19 @@ package enum FrameText {
 }
 
 /// Text that takes nothing more once it would be longer than its limit.
-private struct BoundedText {
+struct BoundedText {
     /// Octets.
     let maximum: Int
     private var text = ""
     private var length = 0
-    private var isFull = false
+    private(set) var isFull = false
 
     init(maximum: Int) { self.maximum = maximum }
 
     /// What was written, with a mark if something is missing.
     var finished: String { isFull ? text + " … (cut)" : text }
 
-    private mutating func add(_ piece: String) {
+    mutating func add(_ piece: String) {
         guard !isFull else { return }
         let added = piece.utf8.count
         guard length + added <= maximum else {
@@ -231,7 +231,7 @@ private struct BoundedText {
         add("}")
     }
 
-    private static func scalar(_ value: AMQPValue) -> String {
+    static func scalar(_ value: AMQPValue) -> String {
         switch value {
         case .bool(let flag): String(flag)
         case .ubyte, .ushort, .uint, .ulong: value.uintValue.map { String($0) } ?? ""

@@ -13,7 +13,6 @@ import Testing
                 == ["websockets"])
         #expect(try without("listener", ["httpRootDir": "disabled", "websockets": "yes"]) == ["websockets"])
         #expect(try without("connector", ["allowRedirect": true]) == ["allowRedirect"])
-        #expect(try without("connector", ["messageLoggingComponents": "all"]) == ["messageLoggingComponents"])
         #expect(try without("router", ["debugDumpFile": "/x"]) == ["debugDumpFile"])
         #expect(try without("network", ["networkId": "west", "tenantId": "red"]) == ["networkId"])
     }
@@ -24,7 +23,7 @@ import Testing
         #expect(try without("listener", ["websockets": true]) == [])
         #expect(try without("listener", ["http": true]) == [])
         #expect(try without("network", ["networkId": "0"]) == [])
-        #expect(try without("connector", ["allowRedirect": false, "messageLoggingComponents": "none"]) == [])
+        #expect(try without("connector", ["allowRedirect": false, "messageLoggingComponents": "all"]) == [])
     }
 
     @Test func aFolderMakesAListenerSpeakHTTP() throws {

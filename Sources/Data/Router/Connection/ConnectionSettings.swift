@@ -1,3 +1,4 @@
+import AMQPCodec
 import AMQPEndpoints
 import RouterConfig
 
@@ -64,6 +65,8 @@ struct ConnectionSettings: Sendable {
     var openProperties: [String: AttributeValue] = [:]
     /// Connector: which of the host's addresses are dialled.
     var family = AddressFamily.any
+    /// Parts of messages that are written to the log while its module MESSAGE writes debug lines.
+    var loggedParts: MessageParts = []
 
     /// Largest frame we accept, bounded by the loop's plaintext buffer.
     static let largestFrame = 65536

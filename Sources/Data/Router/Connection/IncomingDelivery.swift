@@ -250,6 +250,7 @@ final class IncomingDelivery: DeliveryEnd {
 
     private func route(_ parsed: MessageHead, _ bytes: UnsafeMutableRawPointer, _ count: Int) {
         if !returnsCreditOnSettlement { returnCredit() }
+        if !connection.settings.loggedParts.isEmpty { connection.logReceived(parsed, bytes, count, on: link) }
         let route = connection.worker.route(self, link: link, head: parsed)
         switch route {
         case .stream(let found):

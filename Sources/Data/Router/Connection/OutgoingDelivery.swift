@@ -31,6 +31,8 @@ final class OutgoingDelivery: DeliveryEnd {
     var isBlocked = false
     private var producerWaits = false
     var isCancelled: Bool { isDone }
+    /// What the log is to say of the message when all of it is sent; nil = nothing.
+    var logText: String?
     /// Octets one delivery may hold here before it is given up; above every end-to-end window.
     private static let queueMaximum = ConnectionSettings.windowMaximum + (8 << 20)
 
@@ -335,6 +337,7 @@ final class OutgoingDelivery: DeliveryEnd {
         isFinalSent = true
         let link = link!
         link.sending = nil
+        if let logText, !isAborted { connection.logSent(logText, on: link) }
         relieveProducer()
         if presettled || finishedSettled || isAborted {
             let end = producer

@@ -231,7 +231,8 @@ extension Core {
             groupCorrelator: nil, accessID: nil, policyVhost: entity[string: "policyVhost"],
             channelMax: channelMax(entity.integer("maxSessions") ?? 0),
             openProperties: openProperties(entity),
-            family: AddressFamily(name: entity[string: "socketAddressFamily"]))
+            family: AddressFamily(name: entity[string: "socketAddressFamily"]),
+            loggedParts: loggedParts(entity).parts)
     }
 
     /// A peer may use channels from 0 on: one less than there may be sessions.
@@ -266,6 +267,7 @@ extension Core {
                 text: "listener '\(entity.name)': an edge router serves no other routers; use role normal, or mode "
                     + "interior for the router")
         }
+        warnOfLoggedParts(entity)
         guard let worker = workers.first else { return }
         let descriptor = try bind(entity, backlog: 128, shared: false)
         amqpListeners[entity.name] = AMQPListenerState(entity: entity, http: nil)
@@ -308,6 +310,7 @@ extension Core {
             throw EntityFailure(status: 400, text: "connector '\(entity.name)': port '\(settings.port)' is no port")
         }
         warnOfPassword(entity, settings)
+        warnOfLoggedParts(entity)
         var dialers = [Dialer(role: settings.role, worker: 0)]
         if settings.role == .interRouter {
             settings.groupCorrelator = randomText(15)

@@ -29,6 +29,22 @@ extension Core {
         for worker in workers { worker.post { worker.traceFrames(isTraced) } }
     }
 
+    /// What a listener's or connector's `messageLoggingComponents` asks for, and words in it that ask for nothing.
+    func loggedParts(_ entity: Entity) -> (parts: MessageParts, unknown: [String]) {
+        MessageParts.named(by: entity[string: "messageLoggingComponents"] ?? "none")
+    }
+
+    /// Says which words of a listener's or connector's `messageLoggingComponents` ask for nothing.
+    func warnOfLoggedParts(_ entity: Entity) {
+        let unknown = loggedParts(entity).unknown
+        guard !unknown.isEmpty else { return }
+        let words = MessageText.quoted(unknown.joined(separator: ",").utf8, limit: 200)
+        Log.write(
+            .connectionManager, .warning,
+            "\(entity.type) '\(entity.name)': messageLoggingComponents: '\(words)' is no part of a message and is "
+                + "passed over; give none, all, or names such as subject,app-properties, without spaces")
+    }
+
     /// Rows of `logStats`.
     func logStatisticsRows(_ type: EntityType) -> [[String: AMQPValue]] {
         let counts = LogSettings.counts

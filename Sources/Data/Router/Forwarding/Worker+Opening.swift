@@ -54,7 +54,7 @@ extension Worker {
     private func open(
         _ consumer: LocalConsumer, head: [UInt8], producer: DeliveryEnd, presettled: Bool, isStream: Bool,
         isLongMessage: Bool
-    ) -> OutgoingDelivery? {
+    ) -> DeliveryEnd? {
         guard let connection = connections[consumer.connection.id], let link = connection.consumerLink(consumer.link),
             isStream && connection.peerTakesStreamingLinks || connection.mayQueue(on: link)
         else {
@@ -72,14 +72,14 @@ extension Worker {
         } else {
             delivery.begin(on: link)
         }
-        return delivery
+        return isLongMessage ? connection.logging(delivery) : delivery
     }
 
     /// - Parameter load: has been counted.
     private func open(
         on id: UInt64, head: [UInt8], producer: DeliveryEnd, load: LoadCounter?, presettled: Bool, priority: Int?,
         isLongMessage: Bool
-    ) -> OutgoingDelivery? {
+    ) -> DeliveryEnd? {
         guard let connection = connections[id], connection.phase == .frames, connection.machine.state == .opened else {
             load?.decrement()
             return nil
@@ -88,8 +88,12 @@ extension Worker {
             connection: connection, head: head, presettled: presettled, producer: producer, load: load,
             gathers: priority != nil || isLongMessage)
         guard let priority else {
-            if isLongMessage { connection.startLongMessage(delivery) } else { connection.startStreaming(delivery) }
-            return delivery
+            guard isLongMessage else {
+                connection.startStreaming(delivery)
+                return delivery
+            }
+            connection.startLongMessage(delivery)
+            return connection.logging(delivery)
         }
         guard
             let link = connection.dataSenders.last(where: { link in
@@ -100,7 +104,7 @@ extension Worker {
             return nil
         }
         delivery.begin(on: link)
-        return delivery
+        return isLongMessage ? connection.logging(delivery) : delivery
     }
 
     /// The data connection for a new stream: the preferred one, else one of this loop, else any; the control connection

@@ -275,6 +275,7 @@ extension Worker {
         }
         if connection.effectiveRole == .routeContainer { counters.containerEgress += 1 }
         let delivery = OutgoingDelivery(connection: connection, head: bytes, presettled: true, producer: nil, load: nil)
+        delivery.logText = connection.logText(of: bytes)
         delivery.finish(settled: true)
         delivery.begin(on: link)
     }
@@ -290,6 +291,7 @@ extension Worker {
         let delivery = OutgoingDelivery(
             connection: connection, head: bytes, presettled: false, producer: receipt, load: nil)
         receipt.delivery = delivery
+        delivery.logText = connection.logText(of: bytes)
         delivery.finish(settled: false)
         delivery.begin(on: link)
     }
