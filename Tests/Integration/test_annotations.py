@@ -25,12 +25,12 @@ def client(test, port, name, **open_fields):
     return peer
 
 
-def receiver(test, port, address, **open_fields):
+def receiver(test, port, address, credit=100, **open_fields):
     peer = client(test, port, "receiver", **open_fields)
     peer.send(ATTACH, "receiver", UInt(0), True, UByte(2), UByte(0), Described(ULong(0x28), [address]),
               Described(ULong(0x29), []))
     peer.expect(ATTACH)
-    peer.send(FLOW, UInt(0), WINDOW, UInt(0), WINDOW, UInt(0), UInt(0), UInt(100))
+    peer.send(FLOW, UInt(0), WINDOW, UInt(0), WINDOW, UInt(0), UInt(0), UInt(credit))
     return peer
 
 
@@ -264,6 +264,10 @@ class Counters(RouterCase):
             idle.send(ATTACH, address, UInt(handle), receives, UByte(2), UByte(0), *termini, None, None,
                       None if receives else UInt(0))
             idle.expect(ATTACH)
+        # One that has had what it wanted is idle: it is not blocked.
+        served, giver = receiver(self, port, "one", credit=1), sender(self, port, "one")
+        transfer(giver, 0, BODY, settled=True)
+        served.expect(TRANSFER)
         taker = receiver(self, port, "place")
         peer = sender(self, port, "place")
         for number in range(3):

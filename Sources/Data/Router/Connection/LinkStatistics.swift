@@ -120,6 +120,9 @@ extension Link {
         return role == .receiver
     }
 
+    /// The peer has used up its credit and nothing waits for more, as with a management client between two requests.
+    fileprivate var isServed: Bool { role == .sender && statistics.deliveries > 0 && waiting.isEmpty }
+
     /// Blocked: no credit for 10 s, on a sending link or for a client that sends.
     func isBlocked(now: Int64) -> Bool {
         statistics.withoutCreditSince > 0 && now - statistics.withoutCreditSince >= Link.stuckAge
@@ -173,7 +176,7 @@ extension Worker {
                 links += session.localLinks.count
                 for link in session.localLinks.values {
                     link.statistics.scan(
-                        hasCredit: link.machine.credit > 0 || link.isFedByRouter, now: now,
+                        hasCredit: link.machine.credit > 0 || link.isFedByRouter || link.isServed, now: now,
                         intervalMilliseconds: Link.scanInterval)
                     if link.isBlocked(now: now) { blocked += 1 }
                 }
