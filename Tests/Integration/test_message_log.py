@@ -36,7 +36,7 @@ class LogCase(MeshCase):
         return peer
 
     def consumer(self, port, address, name="consumer"):
-        peer = self.client(port, "consumer")
+        peer = self.client(port, name)
         peer.send(ATTACH, name, UInt(0), True, UByte(2), UByte(0), Described(ULong(0x28), [address]),
                   Described(ULong(0x29), []))
         peer.expect(ATTACH)
@@ -45,7 +45,7 @@ class LogCase(MeshCase):
 
     def producer(self, port, address, name="producer"):
         """`address` None = anonymous."""
-        peer = self.client(port, "producer")
+        peer = self.client(port, name)
         peer.send(ATTACH, name, UInt(0), False, UByte(2), UByte(0), Described(ULong(0x28), []),
                   Described(ULong(0x29), [address]), None, None, UInt(0))
         peer.expect(FLOW)
@@ -128,6 +128,7 @@ class Parts(LogCase):
 
     def test_long_and_nasty_ones_make_one_short_line_each(self):
         self.hub.start()
+        # Of the container too, which stands in a line of another module.
         name = "link\n2026-01-01 FORGED\r\x1b[2J" + "n" * 900
         address = "address-" + "a" * 900
         consumer = self.consumer(self.every, address, name)

@@ -38,6 +38,13 @@ import Threading
 }
 
 @Suite struct LogRecordTests {
+    /// Whatever a peer calls itself, it writes no line of its own and no order to a terminal.
+    @Test func aLineIsOneLine() {
+        #expect(LogSettings.oneLine("plain – é 日 \u{a0}") == "plain – é 日 \u{a0}")
+        #expect(LogSettings.oneLine("a\r\nb\tc\u{1b}[2J\u{7f}\u{0}") == #"a\u{d}\u{a}b\u{9}c\u{1b}[2J\u{7f}\u{0}"#)
+        #expect(LogSettings.oneLine("é\u{85}\u{9b}2J") == #"é\u{85}\u{9b}2J"#)
+    }
+
     private func record(_ text: String, level: LogLevel = .error) -> [UInt32: AMQPValue] {
         let line = LogRecord(module: .tcp, level: level, text: text, file: "Router/X.swift", line: 7, time: 1_234_567)
         var record = TelemetryRecord(line, id: "abcde:9", parent: "abcde:0")

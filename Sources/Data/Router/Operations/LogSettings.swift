@@ -146,6 +146,7 @@ enum LogSettings {
         var moment = timespec()
         clock_gettime(CLOCK_REALTIME, &moment)
         let time = Int64(moment.tv_sec) * 1_000_000 + Int64(moment.tv_nsec) / 1000
+        let text = oneLine(text)
         let kept = text.utf8.count <= recentTextMaximum ? text : String(text.prefix(recentTextMaximum))
         let record = LogRecord(module: module, level: level, text: kept, file: file, line: line, time: time)
         let (setting, isUniversal, format) = state.withLock { state -> (Setting, Bool, String?) in
@@ -169,6 +170,20 @@ enum LogSettings {
         } else {
             result.withUTF8 { _ = Glibc.write(2, $0.baseAddress, $0.count) }
         }
+    }
+
+    /// Names that peers give stand in many lines: what would end a line, or what a terminal acts on, is escaped.
+    static func oneLine(_ text: String) -> String {
+        // Beyond ASCII only U+0080 to U+009F are controls.
+        guard text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7f || $0 == 0xc2 }) else { return text }
+        var result = ""
+        for scalar in text.unicodeScalars {
+            switch scalar.value {
+            case 0..<0x20, 0x7f...0x9f: result += "\\u{\(String(scalar.value, radix: 16))}"
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result
     }
 
     private static func timestamp(_ moment: timespec, _ isUniversal: Bool, _ format: String?) -> String {
