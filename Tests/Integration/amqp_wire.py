@@ -277,8 +277,8 @@ class ManagementClient:
     # What a correlation-id sent as ulong must come back as; the agent of skrouterd makes an int of it.
     correlation_type = ULong
 
-    def __init__(self, port, host="127.0.0.1", context=None, mechanism=None, timeout=20):
-        connection = socket.create_connection((host, port), timeout=timeout)
+    def __init__(self, port, host="127.0.0.1", context=None, mechanism=None, timeout=20, connection=None):
+        connection = connection or socket.create_connection((host, port), timeout=timeout)
         if context is not None:
             connection = context.wrap_socket(connection, server_hostname=host)
         mechanism = mechanism or ("EXTERNAL" if context is not None else "ANONYMOUS")

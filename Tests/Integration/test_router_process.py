@@ -242,25 +242,23 @@ class Serving(RouterCase):
         # Rules that nothing puts into force, and rules at a place where none are looked for.
         router.add("vhost", hostname="$default", allowUnknownUser=False)
         router.add("vhostUserGroupSettings", users="*", remoteHosts="*")
-        asked = {"host": "127.0.0.1", "http": True, "websockets": True, "httpRootDir": str(self.folder)}
-        router.add("listener", name="web", port=free_port(), **asked)
         router.add("connector", name="led", host="127.0.0.1", port=free_port(), allowRedirect=True)
-        # This asks for nothing.
-        router.add("listener", name="plain", host="127.0.0.1", port=free_port(), http=True, websockets=False)
+        # This has an effect.
+        router.add("listener", name="web", host="127.0.0.1", port=free_port(), http=True, websockets=True,
+                   httpRootDir=str(self.folder))
         router.start()
         log = router.process.log()
         for words in ("vhost '$default' has no effect as long as",
                       "vhostUserGroupSettings 'vhostUserGroupSettings/0' has no effect",
                       "connector 'out': role inter-network has no effect",
                       "listener 'inter-network': role inter-network has no effect",
-                      "listener.websockets is accepted but has no effect",
                       "connector.allowRedirect is accepted but has no effect"):
             self.assertIn(words, log)
-        self.assertEqual(log.count("has no effect"), 6)
+        self.assertEqual(log.count("has no effect"), 5)
         with ManagementClient(router.amqp_port) as management:
-            management.create("listener", "web too", port=str(free_port()), **asked)
+            management.create("connector", "led too", host="127.0.0.1", port=str(free_port()), allowRedirect=True)
         said = router.process.log_since(len(log))
-        self.assertIn("web too: listener.websockets is accepted but has no effect", said)
+        self.assertIn("led too: connector.allowRedirect is accepted but has no effect", said)
         self.assertEqual(said.count("has no effect"), 1)
 
     def test_conf_format(self):

@@ -1,7 +1,7 @@
 /// Which of the attributes that were given this router passes over.
 extension Entity {
     /// Attributes that were given, ask for something, and have no effect in this router, by name. What asks for
-    /// nothing, such as `websockets: false`, is not among them.
+    /// nothing, such as `allowRedirect: false`, is not among them.
     package var attributesWithoutEffect: [String] {
         entityType.attributes.filter { hasNoEffect($0) }.map(\.name).sorted()
     }
@@ -15,8 +15,6 @@ extension Entity {
     func hasNoEffect(_ attribute: Attribute) -> Bool {
         guard let value = attributes[attribute.name] else { return false }
         switch (type, attribute.name, value) {
-        case ("listener", "websockets", .boolean(let isWanted)):
-            return isWanted && speaksHTTP
         case ("connector", "allowRedirect", .boolean(let isWanted)):
             return isWanted
         // This is what the only network is called.

@@ -107,8 +107,8 @@ extension Schema {
         .boolean("healthz", default: true, "Whether HTTP serves /healthz."),
         .boolean("metrics", default: true, "Whether HTTP serves /metrics."),
         .boolean(
-            "websockets", default: true, flags: [.ignored],
-            "Whether HTTP accepts AMQP over WebSocket; this router does not."),
+            "websockets", default: true,
+            "Whether HTTP accepts AMQP over WebSocket; not if this is not given and httpRootDir is disabled."),
         .boolean("http", default: false, "Whether the socket speaks HTTP."),
         .path(
             "httpRootDir",

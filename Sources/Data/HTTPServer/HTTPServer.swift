@@ -15,14 +15,16 @@ package final class HTTPServer: Sendable {
 
     /// Binds `host` (empty for every address) and `port` (0 for any free one) and starts to serve.
     ///
-    /// With `tls` nil it speaks clear text, with it nothing else. Throws `HTTPServerError`.
+    /// With `tls` nil it speaks clear text, with it nothing else. With `webSockets`, requests for a WebSocket go there,
+    /// whatever their path, and not to the handler. Throws `HTTPServerError`.
     package init(
         host: String, port: UInt16, family: HTTPAddressFamily = .any, tls: TLSIdentity?,
-        limits: HTTPLimits = HTTPLimits(), handler: @escaping @Sendable (HTTPRequest) -> HTTPResponse
+        limits: HTTPLimits = HTTPLimits(), webSockets: WebSocketService? = nil,
+        handler: @escaping @Sendable (HTTPRequest) -> HTTPResponse
     ) throws(HTTPServerError) {
         let socket = try ListeningSocket(host: host, port: port, family: family)
         self.port = socket.port
-        loop = try ServerLoop(socket: socket, tls: tls, limits: limits, handler: handler)
+        loop = try ServerLoop(socket: socket, tls: tls, limits: limits, webSockets: webSockets, handler: handler)
         thread = Locked(try loop.start())
     }
 

@@ -14,7 +14,10 @@ final class ServerLoop: @unchecked Sendable {
     private let http: OpaquePointer
     private let stopEvent: OpaquePointer
     private let limits: HTTPLimits
+    private let webSockets: WebSocketService?
     private let handler: @Sendable (HTTPRequest) -> HTTPResponse
+    /// WebSockets that have not ended.
+    private var relays: [ObjectIdentifier: WebSocketRelay] = [:]
     /// Nil for a server in clear text, for ever; replaced by any thread.
     private let tls: Locked<TLSContext?>
     private let isEnded = Locked(false)
@@ -26,7 +29,7 @@ final class ServerLoop: @unchecked Sendable {
 
     init(
         socket: consuming ListeningSocket, tls identity: TLSIdentity?, limits: HTTPLimits,
-        handler: @escaping @Sendable (HTTPRequest) -> HTTPResponse
+        webSockets: WebSocketService?, handler: @escaping @Sendable (HTTPRequest) -> HTTPResponse
     ) throws(HTTPServerError) {
         guard ServerLoop.threading == 0 else { throw .unavailable("libevent has no thread support") }
         var tlsContext: TLSContext?
@@ -54,6 +57,7 @@ final class ServerLoop: @unchecked Sendable {
         self.http = http
         self.stopEvent = stopEvent
         self.limits = limits
+        self.webSockets = webSockets
         self.handler = handler
         tls = Locked(tlsContext)
         configure()
@@ -112,6 +116,7 @@ final class ServerLoop: @unchecked Sendable {
             guard !ended else { return }
             ended = true
             event_free(stopEvent)
+            for relay in relays.values { relay.cut() }
             // Closes the connections, and the listening socket, which it was given to own.
             evhttp_free(http)
             event_base_free(base)
@@ -122,7 +127,9 @@ final class ServerLoop: @unchecked Sendable {
     fileprivate func makeBuffer() -> OpaquePointer? {
         // libevent does not tell how many connections a server has, but each of them waits to read with a time
         // limit, which counts as two events; waiting to write as well makes it four.
-        let events = event_base_get_num_events(base, UInt32(EVENT_BASE_COUNT_ADDED)) - idleEvents
+        // A WebSocket has at least three, and a limit of its own.
+        let events =
+            Int(event_base_get_num_events(base, UInt32(EVENT_BASE_COUNT_ADDED)) - idleEvents) - 3 * relays.count
         guard events / 2 < limits.connections else { return refusingBuffer() }
         let options = Int32(BEV_OPT_CLOSE_ON_FREE.rawValue)
         guard let context = tls.withLock({ $0 }) else { return bufferevent_socket_new(base, -1, options) }
@@ -152,9 +159,36 @@ final class ServerLoop: @unchecked Sendable {
 
     fileprivate func answer(_ request: UnsafeMutablePointer<evhttp_request>) {
         let received = ServerLoop.request(from: request)
-        let response =
-            received.path == ServerLoop.refusedPath
-            ? .text("too many connections; try again later\n", status: 503) : handler(received)
+        if received.path == ServerLoop.refusedPath {
+            reply(to: request, received, .text("too many connections; try again later\n", status: 503))
+        } else if let webSockets, WebSocketHandshake.isAsked(by: received) {
+            upgrade(request, received, webSockets)
+        } else {
+            reply(to: request, received, handler(received))
+        }
+    }
+
+    private func upgrade(
+        _ request: UnsafeMutablePointer<evhttp_request>, _ received: HTTPRequest, _ service: WebSocketService
+    ) {
+        let response = WebSocketHandshake.answer(received, protocols: service.protocols)
+        guard response.status == 101 else { return reply(to: request, received, response) }
+        guard relays.count < service.limit, let connection = evhttp_request_get_connection(request),
+            let relay = WebSocketRelay.start(
+                self, base: base, connection: connection, response, service,
+                peer: ServerLoop.peerText(of: connection))
+        else {
+            return reply(to: request, received, .text("too many WebSockets; try again later\n", status: 503))
+        }
+        relays[ObjectIdentifier(relay)] = relay
+        relay.readAhead()
+    }
+
+    func ended(_ relay: WebSocketRelay) { relays[ObjectIdentifier(relay)] = nil }
+
+    private func reply(
+        to request: UnsafeMutablePointer<evhttp_request>, _ received: HTTPRequest, _ response: HTTPResponse
+    ) {
         let fields = evhttp_request_get_output_headers(request)
         for (name, value) in response.headers { evhttp_add_header(fields, name, value) }
         if let file = response.file, received.method != "HEAD" {
@@ -196,14 +230,24 @@ final class ServerLoop: @unchecked Sendable {
     }
 
     private static func peerAddress(of request: UnsafeMutablePointer<evhttp_request>) -> String {
-        guard let connection = evhttp_request_get_connection(request) else { return "" }
+        evhttp_request_get_connection(request).map { peer(of: $0).address } ?? ""
+    }
+
+    /// `address:port`, with brackets around IPv6.
+    private static func peerText(of connection: OpaquePointer) -> String {
+        let (address, port) = peer(of: connection)
+        return address.contains(":") ? "[\(address)]:\(port)" : "\(address):\(port)"
+    }
+
+    private static func peer(of connection: OpaquePointer) -> (address: String, port: UInt16) {
         var address: UnsafeMutablePointer<CChar>?
         var port: UInt16 = 0
         evhttp_connection_get_peer(connection, &address, &port)
         let numeric = text(address)
         // An IPv4 client at an IPv6 socket; one client should have one address wherever it is counted.
         let mapped = "::ffff:"
-        return numeric.hasPrefix(mapped) && numeric.contains(".") ? String(numeric.dropFirst(mapped.count)) : numeric
+        let isMapped = numeric.hasPrefix(mapped) && numeric.contains(".")
+        return (isMapped ? String(numeric.dropFirst(mapped.count)) : numeric, port)
     }
 
     private static func text(_ pointer: UnsafePointer<CChar>?) -> String {

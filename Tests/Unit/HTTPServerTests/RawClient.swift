@@ -8,7 +8,7 @@ final class RawClient {
     }
 
     static let deadlineSeconds = 10
-    private let descriptor: Int32
+    let descriptor: Int32
     private var session: OpaquePointer?
     private var context: OpaquePointer?
 

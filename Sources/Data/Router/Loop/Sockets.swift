@@ -159,7 +159,7 @@ enum Sockets {
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
         return withUnsafeMutablePointer(to: &storage) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                getpeername(descriptor, $0, &length) == 0 ? SocketAddress($0, length: Int(length)) : nil
+                getpeername(descriptor, $0, &length) == 0 ? network($0, length) : nil
             }
         }
     }
@@ -169,9 +169,15 @@ enum Sockets {
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
         return withUnsafeMutablePointer(to: &storage) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                getsockname(descriptor, $0, &length) == 0 ? SocketAddress($0, length: Int(length)) : nil
+                getsockname(descriptor, $0, &length) == 0 ? network($0, length) : nil
             }
         }
+    }
+
+    /// Nil for an end of a socket pair, which has neither host nor port.
+    private static func network(_ address: UnsafePointer<sockaddr>, _ length: socklen_t) -> SocketAddress? {
+        let family = Int32(address.pointee.sa_family)
+        return family == AF_INET || family == AF_INET6 ? SocketAddress(address, length: Int(length)) : nil
     }
 
     private static let nonBlocking = Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)

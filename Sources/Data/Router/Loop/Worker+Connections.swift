@@ -58,8 +58,12 @@ final class AMQPAcceptor: EventTarget {
 
 extension Worker {
     /// A connected or connecting socket becomes an AMQP connection of this loop.
-    func takeOver(_ descriptor: Int32, id: UInt64, settings: ConnectionSettings, connected: Bool) {
-        let peer = connected ? Sockets.peer(of: descriptor)?.text : nil
+    ///
+    /// - Parameter peer: who is at the other end, if the socket does not know.
+    func takeOver(
+        _ descriptor: Int32, id: UInt64, settings: ConnectionSettings, connected: Bool, peer: String? = nil
+    ) {
+        let peer = peer ?? (connected ? Sockets.peer(of: descriptor)?.text : nil)
         let connection = AMQPConnection(
             worker: self, id: id, settings: settings, peerText: peer ?? "\(settings.host):\(settings.port)")
         connections[id] = connection

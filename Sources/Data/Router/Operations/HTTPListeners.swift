@@ -1,3 +1,4 @@
+import Glibc
 import HTTPServer
 import RouterConfig
 import Threading
@@ -10,16 +11,17 @@ extension Core {
             core: self, healthz: entity.boolean("healthz") ?? true, metrics: entity.boolean("metrics") ?? true,
             folder: Core.servedFolder(entity))
         let identity = try httpIdentity(entity)
+        let webSockets = try webSocketService(entity, isSecure: identity != nil)
         if identity == nil, entity.boolean("authenticatePeer") == true {
             Log.write(
                 .http, .warning,
-                "listener '\(entity.name)': authenticatePeer has no effect on HTTP in clear text; give it an "
-                    + "sslProfile")
+                "listener '\(entity.name)': authenticatePeer has no effect on files, /healthz and /metrics in clear "
+                    + "text; give it an sslProfile")
         }
         do throws(HTTPServerError) {
             let server = try HTTPServer(
                 host: address.host, port: address.port, family: Core.httpFamily(entity), tls: identity,
-                limits: HTTPLimits(connections: 64), handler: { endpoints.answer($0) })
+                limits: HTTPLimits(connections: 64), webSockets: webSockets, handler: { endpoints.answer($0) })
             amqpListeners[entity.name] = AMQPListenerState(entity: entity, http: server)
             Log.write(
                 .http, .info,
@@ -28,6 +30,42 @@ extension Core {
         } catch {
             throw EntityFailure(status: 400, text: "listener '\(entity.name)': \(error)")
         }
+    }
+
+    /// AMQP over WebSocket for clients, unless `websockets` is false; nil for none.
+    ///
+    /// - Parameter isSecure: the server speaks TLS, and has asked for a client's certificate if one must be there.
+    private func webSocketService(_ listener: Entity, isSecure: Bool) throws(EntityFailure) -> WebSocketService? {
+        // Sites' listeners for health and metrics are open to the cluster: they say "disabled", and offer no AMQP.
+        let isGiven = listener.attributes["websockets"] != nil
+        guard listener.boolean("websockets") ?? true, isGiven || listener[string: "httpRootDir"] != "disabled" else {
+            return nil
+        }
+        var settings = try listenerSettings(listener)
+        guard settings.role == .normal || settings.role == .routeContainer else { return nil }
+        settings.tls = nil
+        if isSecure {
+            settings.requireTLS = false
+            settings.authenticatePeer = false
+        }
+        // "binary" is what clients ask for that were made for a proxy between WebSocket and TCP.
+        return WebSocketService(protocols: ["amqp", "binary"]) { [unowned self, settings] descriptor, peer in
+            post { self.webSocketAccepted(descriptor, peer, settings) }
+        }
+    }
+
+    private func webSocketAccepted(_ descriptor: Int32, _ peer: String, _ settings: ConnectionSettings) {
+        guard amqpListeners[settings.entity]?.http != nil, policy.admitSocket() else {
+            Glibc.close(descriptor)
+            Log.write(
+                .policy, .info,
+                "DENY connection of \(peer) at listener \(settings.entity): it was deleted, or the policy's "
+                    + "maxConnections are there already")
+            return
+        }
+        let id = takeConnectionID()
+        let worker = workers[Int(id % UInt64(workers.count))]
+        worker.post { worker.takeOver(descriptor, id: id, settings: settings, connected: true, peer: peer) }
     }
 
     /// The folder whose files a listener serves, if any. One that is not there yet may still come.
