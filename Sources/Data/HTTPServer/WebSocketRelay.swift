@@ -59,7 +59,8 @@ final class WebSocketRelay {
         let context = Unmanaged.passUnretained(self).toOpaque()
         evhttp_connection_set_closecb(connection, outerLost, context)
         bufferevent_setcb(outer, outerReadable, outerWritable, outerEvent, context)
-        bufferevent_setwatermark(outer, Int16(EV_READ), 0, WebSocketRelay.piece)
+        // No limit to what is read at once: with TLS libevent would stop inside a record, whose rest then waits until
+        // the client sends more. It reads a record at a time, and none while reading is switched off.
         bufferevent_setwatermark(outer, Int16(EV_WRITE), WebSocketRelay.limit / 2, 0)
         bufferevent_setcb(inner, innerReadable, innerWritable, innerEvent, context)
         bufferevent_setwatermark(inner, Int16(EV_READ), 0, WebSocketRelay.piece)
