@@ -40,6 +40,7 @@ class Client(Peer):
                   Described(ULong(SOURCE), source), Described(ULong(TARGET), target), None, None, UInt(0))
         attach = self.expect(ATTACH)
         self.local = attach[1]
+        self.source = attach[5] and attach[5].value[0]
         if any(end is not None and end.value and end.value[0] for end in attach[5:7]):
             return None
         # Refused, or a sender without target, which may send at once.

@@ -1,9 +1,11 @@
-"""Tenants that share a network: services of one name, kept apart."""
+"""Tenants that share a network, services of one name kept apart; networks that have names."""
 
 import socket
 
-from amqp_wire import ManagementClient
-from harness import MeshCase, Server, connect, is_refused, receive_all, wait_until
+from amqp_wire import DISPOSITION, ManagementClient
+from harness import MeshCase, RouterCase, Server, connect, free_port, is_refused, receive_all, wait_until
+from test_annotations import BODY, RELEASED, sender, transfer
+from test_policy import Client
 
 
 class Tenants(MeshCase):
@@ -59,3 +61,48 @@ class Tenants(MeshCase):
             management.create("tcpConnector", "new", host="127.0.0.1", port=str(self.says("new")), address="svc")
         self.await_answer(ports["red"], "new")
         self.assertEqual(self.answer(ports["blue"]), "blue")
+
+
+class Networks(RouterCase):
+    def reply_address(self, router):
+        client = Client(router.amqp_port).begin()
+        self.addCleanup(client.close)
+        self.assertIsNone(client.dynamic())
+        return str(client.source)
+
+    def test_the_name_may_change(self):
+        router = self.router("R")
+        router.add("network", networkId="west")
+        router.start()
+        self.assertRegex(self.reply_address(router), "^amqp:/_xtopo/west/0/R/temp[.]")
+        for name, place in (("east", "_xtopo/east/0/R"), ("0", "_topo/0/R"), ("north", "_xtopo/north/0/R")):
+            # A client of its own each time: reply addresses with the name before lead nowhere.
+            with ManagementClient(router.amqp_port) as management:
+                row, = management.query("network")
+                self.assertEqual(management.update("network", row["name"], networkId=name)["networkId"], name)
+            wait_until(f"reply addresses in {place}",
+                       lambda p=place: self.reply_address(router).startswith(f"amqp:/{p}/temp."), 10, 0.1)
+
+    def test_nothing_goes_round(self):
+        """Both networks pull one address, which nobody takes: the message is let go, not sent to and fro."""
+        port = free_port()
+        routers = [self.router(name) for name in ("W", "E")]
+        routers[0].add("listener", name="cross", role="inter-network", host="127.0.0.1", port=port,
+                       saslMechanisms="ANONYMOUS", authenticatePeer=False)
+        routers[1].add("connector", name="cross", role="inter-network", host="127.0.0.1", port=port,
+                       saslMechanisms="ANONYMOUS")
+        for router in routers:
+            router.add("network", networkId=router.name)
+            router.add("autoLink", name="pull", connection="cross", direction="in", address="svc")
+            router.start()
+        for router in routers:
+            with ManagementClient(router.amqp_port) as management:
+                wait_until(f"the link of {router.name}", lambda m=management: [
+                    row for row in m.query("router.address", "name", "subscriberCount")
+                    if row["name"] == "Msvc" and row["subscriberCount"]], 10)
+        client = sender(self, routers[0].amqp_port, "svc")
+        transfer(client, 0, BODY)
+        self.assertEqual(client.next_of(DISPOSITION)[1][4].descriptor, RELEASED)
+        with ManagementClient(routers[0].amqp_port) as management:
+            row, = management.query("routerMetrics", "deliveriesEgressInterNetwork", "deliveriesIngressInterNetwork")
+        self.assertEqual(list(row.values()), [1, 0])

@@ -17,9 +17,6 @@ extension Entity {
         switch (type, attribute.name, value) {
         case ("connector", "allowRedirect", .boolean(let isWanted)):
             return isWanted
-        // This is what the only network is called.
-        case ("network", "networkId", _):
-            return value != "" && value != "0"
         default:
             return attribute.flags.contains(.ignored)
         }

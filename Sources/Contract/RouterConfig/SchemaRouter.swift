@@ -28,8 +28,9 @@ extension Schema {
             isSingleton: true,
             attributes: [
                 .string(
-                    "networkId", flags: [.updatable, .ignored],
-                    "Identifier of the network; only connections between networks, which are not built, need it."),
+                    "networkId", flags: [.updatable],
+                    "Name of the network among others, the same in all its routers; connections of role inter-network "
+                        + "need it, and reply addresses hold it."),
                 .string(
                     "tenantId",
                     "Tenant: stands, with a slash, before the addresses of TCP services; only routers of one tenant "

@@ -10,7 +10,8 @@ extension Schema {
                 .integer("priority", in: 0...9, "Priority of deliveries that have none of their own."),
             ]),
         EntityType(
-            "router.config.autoLink", "An AMQP link opened by the router towards a container.", operations: immutable,
+            "router.config.autoLink", "An AMQP link opened by the router towards a container or another network.",
+            operations: immutable,
             attributes: [
                 .string(
                     "address",
@@ -18,10 +19,12 @@ extension Schema {
                 .choice("direction", ["in", "out"], flags: [.required], "Towards the router, or away from it."),
                 .string(
                     "containerId",
-                    "Container id of the peers meant, in role route-container; exclusive with connection."),
+                    "Container id of the peers meant, in roles route-container and inter-network; exclusive with "
+                        + "connection."),
                 .string(
-                    "connection", "Connector or listener of role route-container whose connections are meant."),
-                .string("externalAddress", "Address at the container, if it differs."),
+                    "connection",
+                    "Connector or listener of role route-container or inter-network whose connections are meant."),
+                .string("externalAddress", "Address at the container or in the other network, if it differs."),
                 .string("linkRef", flags: [.readOnly], "Identity of the link."),
                 .choice(
                     "operStatus", ["inactive", "attaching", "failed", "active", "quiescing", "idle"],

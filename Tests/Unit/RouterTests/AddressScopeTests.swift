@@ -53,8 +53,8 @@ import Testing
         "amqp:", "amqp:/", "amqp://", "amqp:///", "é/ü", "\u{0}", "_topo/0/all",
     ])
     func survives(text: String) {
-        let scope = AddressScope(text, selfID: "me")
-        #expect("LTRHM".contains(scope.key.first ?? "?"))
+        #expect("LTRHM".contains(AddressScope(text, selfID: "me").key.first ?? "?"))
+        #expect("LTRHMN".contains(AddressScope(text, selfID: "me", network: "net").key.first ?? "?"))
     }
 
     @Test func edgeRoutersLeaveTheRestToTheInterior() {
@@ -64,6 +64,59 @@ import Testing
         ] as [(String, AddressScope)] {
             #expect(AddressScope(text, selfID: "me", isEdge: true) == scope, "\(text)")
         }
+    }
+
+    /// Seen from router `me` of network `net`.
+    @Test(arguments: [
+        ("_xtopo/net/0/me/temp.abc", "Ltemp.abc"), ("_xtopo/net/0/other/x", "Rother"), ("_xtopo/net/all/x", "Tx"),
+        ("_xtopo/0/0/me/x", "Lx"), ("_xedge/0/e1/x", "He1"), ("_xedge/net/e1/x", "He1"),
+        ("_xtopo/far/0/me/temp.abc", "Nfar"), ("_xtopo/far/0/other", "Nfar"), ("_xedge/far/e1/x", "Nfar"),
+        ("_xtopo/far", "Nfar"), ("_xtopo/net", "Nnet"), ("_xtopo/ne/0/me/x", "Nne"), ("_xtopo/net2/0/me/x", "Nnet2"),
+        ("_topo/0/me/x", "Lx"), ("_topo/0/other/x", "Rother"), ("_edge/e1/x", "He1"), ("_xtopo", "M_xtopo"),
+        ("x", "Mx"),
+    ]) func otherNetworksAreToldApart(text: String, key: String) {
+        #expect(AddressScope(text, selfID: "me", network: "net").key == key)
+        #expect(AddressScope("amqp:/" + text, selfID: "me", network: "net").key == key)
+    }
+
+    @Test func edgeRoutersLeaveOtherNetworksToTheInterior() {
+        for (text, scope) in [
+            ("_xtopo/far/0/me/x", .uplink), ("_xedge/far/me/x", .uplink), ("_xedge/net/me/x", .local("x")),
+            ("_xedge/net/e2/x", .edge("e2")), ("_xtopo/net/0/other/x", .uplink), ("_xtopo/far", .uplink),
+        ] as [(String, AddressScope)] {
+            #expect(AddressScope(text, selfID: "me", isEdge: true, network: "net") == scope, "\(text)")
+        }
+    }
+
+    /// What a router calls its own is its own to itself, and leads to its network from any other.
+    @Test(arguments: ["net", "a/b", "0.1"]) func ownAddressesLeadBack(network: String) {
+        let first = String(network.prefix { $0 != "/" })
+        for isEdge in [false, true] {
+            let text = AddressScope.address(ofLocal: "temp.x", selfID: "me", isEdge: isEdge, network: network)
+            let here = AddressScope(text, selfID: "me", isEdge: isEdge, network: network)
+            #expect(here == .local("temp.x"), "\(text)")
+            #expect(AddressScope(text, selfID: "me", network: "far") == .network(first), "\(text)")
+        }
+    }
+
+    @Test func ownAddressesAreThoseOfSkrouterd() {
+        func address(_ isEdge: Bool, _ network: String?) -> String {
+            AddressScope.address(ofLocal: "temp.x", selfID: "me", isEdge: isEdge, network: network)
+        }
+        #expect(address(false, nil) == "amqp:/_topo/0/me/temp.x")
+        #expect(address(true, nil) == "amqp:/_edge/me/temp.x")
+        #expect(address(false, "net") == "amqp:/_xtopo/net/0/me/temp.x")
+        #expect(address(true, "net") == "amqp:/_xedge/net/me/temp.x")
+    }
+
+    /// Between networks no trace tells that a message goes in circles.
+    @Test func nothingGoesBackToTheNetworkItCameFrom() {
+        let one = ConnectionRef(worker: 0, id: 1)
+        let back = LocalConsumer(connection: one, link: 1, load: LoadCounter(), outside: .network)
+        let on = LocalConsumer(connection: ConnectionRef(worker: 0, id: 2), link: 2, load: LoadCounter())
+        let arrival = Arrival(connection: one, viaEdge: false, viaNetwork: true)
+        #expect(arrival.bars(back) && !arrival.bars(on))
+        #expect(!Arrival(connection: one, viaEdge: false).bars(back))
     }
 
     @Test func routersAndLocalNamesAreKeptApart() {

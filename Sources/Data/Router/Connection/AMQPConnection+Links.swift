@@ -224,10 +224,9 @@ extension Session {
         }
         let worker = connection.worker
         if case .consumer(let key) = link.kind, source.dynamic {
-            source.address =
-                worker.isEdge
-                ? "amqp:/_edge/\(worker.routerID)/\(key.dropFirst())"
-                : "amqp:/_topo/0/\(worker.routerID)/\(key.dropFirst())"
+            source.address = AddressScope.address(
+                ofLocal: key.dropFirst(), selfID: worker.routerID, isEdge: worker.isEdge,
+                network: worker.networkID)
         }
         if case .producer(let address?) = link.kind, target.dynamic { target.address = "amqp:/" + address }
         if case .consumer = link.kind {
@@ -300,7 +299,7 @@ extension Session {
                 ? .success(.streaming) : endpoint(attach, ourRole)
         case .interEdge where ourRole == .receiver && capabilities.contains(WireNames.interEdge):
             return .success(.interEdge)
-        case .normal, .edge, .interEdge, .routeContainer:
+        case .normal, .edge, .interEdge, .routeContainer, .interNetwork:
             return endpoint(attach, ourRole)
         }
     }
@@ -333,7 +332,7 @@ extension Session {
         switch scope {
         case .router, .edge, .uplink:
             return .failure(Refusal("qd:no-route-to-dest", "No route to the destination node"))
-        case .local, .all, .mobile:
+        case .local, .all, .mobile, .network:
             if worker.isUnavailable(scope) { return .failure(Session.unavailable) }
             return .success(.consumer(scope.key))
         }

@@ -11,11 +11,29 @@ enum ConnectionRole: String, Sendable {
     /// Between edge routers.
     case interEdge = "inter-edge"
     case routeContainer = "route-container"
+    /// To a router of another network: nothing but what automatic links carry.
+    case interNetwork = "inter-network"
 
     /// Router annotations travel on these connections; towards clients they are stripped.
     var carriesAnnotations: Bool { self == .interRouter || self == .interRouterData || joinsEdge }
     /// At least one end is an edge router.
     var joinsEdge: Bool { self == .edge || self == .interEdge }
+    /// What automatic links go to over such a connection; nil = there are none.
+    var outside: Outside? {
+        switch self {
+        case .routeContainer: .container
+        case .interNetwork: .network
+        default: nil
+        }
+    }
+}
+
+/// What is not part of the network and reached by automatic links.
+enum Outside: Sendable {
+    /// A route container.
+    case container
+    /// Another network.
+    case network
 }
 
 /// Everything a loop needs to run one AMQP connection; decided when it is opened. The policy may narrow its limits when

@@ -140,6 +140,20 @@ extension Worker.Counters {
         }
     }
 
+    mutating func countIngress(from outside: Outside) {
+        switch outside {
+        case .container: containerIngress += 1
+        case .network: networkIngress += 1
+        }
+    }
+
+    mutating func countEgress(to outside: Outside) {
+        switch outside {
+        case .container: containerEgress += 1
+        case .network: networkEgress += 1
+        }
+    }
+
     mutating func add(_ part: Worker.Counters) {
         octetsIn += part.octetsIn
         octetsOut += part.octetsOut
@@ -149,6 +163,8 @@ extension Worker.Counters {
         egress += part.egress
         containerIngress += part.containerIngress
         containerEgress += part.containerEgress
+        networkIngress += part.networkIngress
+        networkEgress += part.networkEgress
         transit += part.transit
         accepted += part.accepted
         released += part.released

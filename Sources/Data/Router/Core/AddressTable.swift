@@ -26,6 +26,6 @@ struct AddressRecord {
         else { return nil }
         return mesh
     }
-    /// Other routers may be told of it: a service address, or an edge router below us.
-    var isPublic: Bool { key.first == "M" || key.first == "H" }
+    /// Other routers may be told of it: a service address, an edge router below us, or another network.
+    var isPublic: Bool { key.first.map { "MHN".contains($0) } ?? false }
 }

@@ -66,7 +66,7 @@ extension Core {
         }
         if info.role == .edge { electUplink() }
         if info.role == .interEdge { meshConnectionOpened(info) }
-        if info.role == .routeContainer {
+        if info.role.outside != nil {
             perform(autoLinks.opened(info.ref, AutoLinks.Peer(container: info.container, entity: info.entity)))
         }
     }

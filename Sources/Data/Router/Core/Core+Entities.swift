@@ -42,10 +42,8 @@ extension Core {
             sslProfiles[entity.name] = entity
         case "listener":
             try createListener(entity)
-            warnOfNoEffect(entity)
         case "connector":
             try createConnector(entity)
-            warnOfNoEffect(entity)
         case "tcpListener":
             try createTCPListener(entity)
         case "tcpConnector":
@@ -66,6 +64,7 @@ extension Core {
             joinTenant(entity[string: "vanId"])
         case "network":
             joinTenant(entity[string: "tenantId"])
+            joinNetwork(entity[string: "networkId"])
             otherEntities.append(entity)
         case "policy":
             configurePolicy(entity)
@@ -82,22 +81,10 @@ extension Core {
 
     /// What this router keeps and reports but does not act on is said plainly: it may be meant to protect something.
     private func warnOfNoEffect(_ entity: Entity) {
-        let text: String
-        switch entity.type {
-        case "vhostUserGroupSettings":
-            text = "vhostUserGroupSettings '\(entity.name)' has no effect: groups are part of their vhost, in groups"
-        case "listener" where Core.isUnserved(entity), "connector" where Core.isUnserved(entity):
-            text = "\(entity.type) '\(entity.name)': role \(entity[string: "role"] ?? "") has no effect: this router "
-                + "exchanges no addresses over it and takes it for role normal"
-        default:
-            return
-        }
-        Log.write(.policy, .warning, text)
-    }
-
-    /// Its role is one that the schema has and this router does not serve.
-    private static func isUnserved(_ entity: Entity) -> Bool {
-        entity[string: "role"].map { ConnectionRole(rawValue: $0) == nil } ?? false
+        guard entity.type == "vhostUserGroupSettings" else { return }
+        Log.write(
+            .policy, .warning,
+            "vhostUserGroupSettings '\(entity.name)' has no effect: groups are part of their vhost, in groups")
     }
 
     /// Every configured entity, for queries and duplicate checks.
@@ -178,6 +165,10 @@ extension Core {
         case "log":
             try applyLog(entity)
             replaceOther(entity)
+        case "network":
+            // Not at once: the reply to who asks for it is to find its way, by an address with the older name.
+            renaming = (entity[string: "networkId"], now + 1000)
+            replaceOther(entity)
         case "vhost":
             try defineVhost(entity)
             replaceOther(entity)
@@ -214,7 +205,8 @@ extension Core {
             max(2, wantedFrames > 0 ? wantedFrames : windowFrames), ConnectionSettings.windowMaximum / frame)
         let mechanisms = (entity[string: "saslMechanisms"] ?? "").split(separator: " ").map(String.init)
         let handshake = entity.integer("initialHandshakeTimeoutSeconds") ?? 0
-        let strip = entity[string: "stripAnnotations"] ?? "both"
+        // To another network they go, but name no router: see ``Worker``.
+        let strip = role == .interNetwork ? "no" : entity[string: "stripAnnotations"] ?? "both"
         return ConnectionSettings(
             role: role, entity: entity.name, isConnector: isConnector, host: entity[string: "host"] ?? "",
             port: entity[string: "port"] ?? "", cost: entity.integer("cost") ?? 1, maxFrameSize: frame,

@@ -171,7 +171,7 @@ extension Core {
     /// Sends a pre-settled message to an address: one consumer, or all of a multicast address.
     /// - Parameter bare: the message without annotations.
     func send(_ bare: [UInt8], to address: String) {
-        switch AddressScope(address, selfID: routerID, isEdge: isEdge) {
+        switch AddressScope(address, selfID: routerID, isEdge: isEdge, network: networkID) {
         case .router(let id): sendTowards(id, bare, address)
         case .all: break
         case let scope:
@@ -211,6 +211,7 @@ extension Core {
         let worker = workers[consumer.connection.worker]
         let bytes: [UInt8]
         switch consumer.peer {
+        case .client where consumer.outside == .network: bytes = annotations(to: address, leavesNetwork: true) + bare
         case .client: bytes = bare
         case .edge, .interior, .meshPeer: bytes = annotations(to: address) + bare
         }
@@ -225,12 +226,13 @@ extension Core {
     }
 
     /// Annotations of a message that enters the network here.
-    private func annotations(to address: String) -> [UInt8] {
+    private func annotations(to address: String, leavesNetwork: Bool = false) -> [UInt8] {
         let own = "0/" + routerID
+        let isNamed = !isEdge && !leavesNetwork
         var encoder = AMQPEncoder()
         RouterAnnotations(
-            flags: 0, toOverride: address, ingress: isEdge ? nil : own, trace: isEdge ? [] : [own],
-            meshID: isEdge ? meshID : nil
+            flags: 0, toOverride: address, ingress: isNamed ? own : nil, trace: isNamed ? [own] : [],
+            meshID: isEdge && !leavesNetwork ? meshID : nil
         ).encode(into: &encoder)
         return encoder.bytes
     }

@@ -41,6 +41,18 @@ extension Core {
         if let tenant { Log.write(.router, .info, "addresses of TCP services begin with \(tenant)/, the tenant") }
     }
 
+    /// Gives this network a name among others, from now on: in reply addresses, and to tell which addresses are ours.
+    /// The links that there are keep the addresses that they have.
+    func joinNetwork(_ name: String?) {
+        renaming = nil
+        let given = name.flatMap { $0.isEmpty || $0 == "0" ? nil : $0 }
+        guard given != networkID else { return }
+        networkID = given
+        Log.write(.router, .info, given.map { "this network is called \($0)" } ?? "this network has no name any more")
+        // Not with the tables: the loops have to know before the first link is attached.
+        for worker in workers { worker.post { worker.joinNetwork(given) } }
+    }
+
     /// The address that a service entity has in the network; the entity itself shows it without the tenant.
     func serviceAddress(_ entity: Entity) -> String {
         let address = entity[string: "address"] ?? ""

@@ -73,6 +73,10 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
     var tcpConnectors: [String: TCPConnectorState] = [:]
     /// What stands, with a slash, before every address of a TCP service; nil = nothing.
     var tenant: String?
+    /// The name of this network among others; nil = it has none.
+    var networkID: String?
+    /// The name that it is to get, and when.
+    var renaming: (name: String?, at: Int64)?
     var hasTCPServices: Bool { !tcpListeners.isEmpty || !tcpConnectors.isEmpty }
     /// Octets of TCP services as last collected.
     var serviceSums: [ObjectIdentifier: OctetPair] = [:]
@@ -156,6 +160,7 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
             retryListenersAt = .max
             adjustListeners()
         }
+        if let renaming, now >= renaming.at { joinNetwork(renaming.name) }
         dialDue(now: now)
         if !autoLinkNumbers.isEmpty { perform(autoLinks.tick(now: now)) }
         tickTelemetry(now: now)
@@ -305,13 +310,13 @@ final class Core: EventLoop, @unchecked Sendable {  // loop-confined; others onl
         linkKeys[link] = (key, connection)
         let peer: ConsumerPeer = isEdgePeer(connection) ? .edge : isMeshPeer(connection) ? .meshPeer : .client
         let mesh = edgePeers[connection]?.meshID
-        let isContainer = connections[connection]?.info.role == .routeContainer
+        let outside = connections[connection]?.info.role.outside
         newConsumers.append((connection, link))
         changeAddress(key) {
             $0.consumers.append(
                 LocalConsumer(
                     connection: connection, link: link, load: LoadCounter(), peer: peer, meshID: mesh,
-                    seesAnnotations: seesAnnotations, isContainer: isContainer))
+                    seesAnnotations: seesAnnotations, outside: outside))
         }
     }
 

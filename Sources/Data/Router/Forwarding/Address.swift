@@ -10,6 +10,9 @@ enum AddressScope: Equatable, Sendable {
     case edge(String)
     /// A service address; the hash key is `M` + text.
     case mobile(String)
+    /// `_xtopo/<network>/…` and `_xedge/<network>/…` of a network that is not ours: forwarded as a whole to who
+    /// takes what is meant for it; the hash key is `N` + network.
+    case network(String)
     /// In an edge router, an address that only the interior can follow; the hash key is ``uplinkKey``.
     case uplink
 
@@ -18,24 +21,45 @@ enum AddressScope: Equatable, Sendable {
 
     /// Classifies a `to` or terminus address. Never fails: what is not special is mobile.
     ///
-    /// `_xtopo/<network>/…` and `_xedge/<network>/…` are what skupper-router makes of `_topo/…` and `_edge/…` when it
-    /// has a `networkId`. There are no connections to other networks, so any name stands for this network.
-    init(_ text: String, selfID: String, isEdge: Bool = false) {
+    /// `_xtopo/<network>/…` and `_xedge/<network>/…` are what routers make of `_topo/…` and `_edge/…` when they
+    /// have a `networkId`. A router without one takes any name for that of its own network.
+    ///
+    /// - Parameter network: our `networkId`; nil = there is none.
+    init(_ text: String, selfID: String, isEdge: Bool = false, network: String? = nil) {
         let rest = AddressScope.normalised(text)
         if let name = rest.dropping("_local/") {
             self = .local(String(name))
-        } else if let path = rest.dropping("_topo/") ?? rest.droppingWithNetwork("_xtopo/") {
+        } else if let path = rest.dropping("_topo/") {
             self = isEdge ? .uplink : AddressScope.topological(path, whole: rest, selfID: selfID)
-        } else if let path = rest.dropping("_edge/") ?? rest.droppingWithNetwork("_xedge/") {
-            let id = path.prefix { $0 != UInt8(ascii: "/") }
-            if isEdge, id.elementsEqual(selfID.utf8) {
-                self = .local(String(path.dropFirst(id.count + 1)))
-            } else {
-                self = .edge(String(id) ?? "")
+        } else if let path = rest.dropping("_edge/") {
+            self = AddressScope.ofEdge(path, selfID: selfID, isEdge: isEdge)
+        } else if let path = rest.dropping("_xtopo/"), let place = NetworkPlace(path, own: network) {
+            switch place {
+            case .here(let path): self = isEdge ? .uplink : AddressScope.topological(path, whole: rest, selfID: selfID)
+            case .elsewhere(let name): self = isEdge ? .uplink : .network(name)
+            }
+        } else if let path = rest.dropping("_xedge/"), let place = NetworkPlace(path, own: network) {
+            switch place {
+            case .here(let path): self = AddressScope.ofEdge(path, selfID: selfID, isEdge: isEdge)
+            case .elsewhere(let name): self = isEdge ? .uplink : .network(name)
             }
         } else {
             self = .mobile(String(rest))
         }
+    }
+
+    /// The whole address of what is `L` + `name` in the router `selfID`, as every router of its network can follow it
+    /// and, with a `network`, routers of others as well.
+    static func address(ofLocal name: some StringProtocol, selfID: String, isEdge: Bool, network: String?) -> String {
+        let x = network == nil ? "" : "x"
+        let place = network.map { $0 + "/" } ?? ""
+        return isEdge ? "amqp:/_\(x)edge/\(place)\(selfID)/\(name)" : "amqp:/_\(x)topo/\(place)0/\(selfID)/\(name)"
+    }
+
+    private static func ofEdge(_ path: Substring.UTF8View, selfID: String, isEdge: Bool) -> AddressScope {
+        let id = path.prefix { $0 != UInt8(ascii: "/") }
+        if isEdge, id.elementsEqual(selfID.utf8) { return .local(String(path.dropFirst(id.count + 1))) }
+        return .edge(String(id) ?? "")
     }
 
     private static func topological(_ path: Substring.UTF8View, whole: Substring.UTF8View, selfID: String)
@@ -78,6 +102,7 @@ enum AddressScope: Equatable, Sendable {
         case .router(let id): "R" + id
         case .edge(let id): "H" + id
         case .mobile(let text): "M" + text
+        case .network(let name): "N" + name
         case .uplink: AddressScope.uplinkKey
         }
     }
@@ -89,11 +114,36 @@ extension Substring.UTF8View {
             starts(with: bytes) ? self.dropFirst(bytes.count) : nil
         }
     }
+}
 
-    /// What follows the prefix and a network's name; nil without either.
-    fileprivate func droppingWithNetwork(_ prefix: StaticString) -> Substring.UTF8View? {
-        guard let path = dropping(prefix), let slash = path.firstIndex(of: UInt8(ascii: "/")) else { return nil }
-        return path[path.index(after: slash)...]
+/// Which network an address with a network's name in it is in.
+private enum NetworkPlace {
+    /// Ours; what follows the name.
+    case here(Substring.UTF8View)
+    case elsewhere(String)
+
+    /// Nil = there is nothing behind the name, and we are not to tell names apart.
+    /// - Parameters:
+    ///   - path: from the name on.
+    ///   - own: our `networkId`; `0` stands for it in any network.
+    init?(_ path: Substring.UTF8View, own: String?) {
+        let slash = UInt8(ascii: "/")
+        let name = path.prefix { $0 != slash }
+        let rest = path.dropFirst(name.count + 1)
+        let isBare = name.endIndex == path.endIndex
+        guard let own else {
+            guard !isBare else { return nil }
+            self = .here(rest)
+            return
+        }
+        let behind = path.starts(with: own.utf8) ? path.dropFirst(own.utf8.count) : path.prefix(0)
+        if behind.first == slash {
+            self = .here(behind.dropFirst())
+        } else if !isBare, name.elementsEqual("0".utf8) {
+            self = .here(rest)
+        } else {
+            self = .elsewhere(String(Substring(name)))
+        }
     }
 }
 

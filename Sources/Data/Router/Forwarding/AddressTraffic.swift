@@ -16,6 +16,9 @@ final class AddressTraffic: Sendable {
     /// From and to route containers.
     private let containerIngress = Atomic<Int>(0)
     private let containerEgress = Atomic<Int>(0)
+    /// From and to other networks.
+    private let networkIngress = Atomic<Int>(0)
+    private let networkEgress = Atomic<Int>(0)
 
     func countIngress() { ingress.wrappingAdd(1, ordering: .relaxed) }
     func countEgress() { egress.wrappingAdd(1, ordering: .relaxed) }
@@ -23,12 +26,28 @@ final class AddressTraffic: Sendable {
     func countToContainer() { toContainer.wrappingAdd(1, ordering: .relaxed) }
     func countFromContainer() { fromContainer.wrappingAdd(1, ordering: .relaxed) }
 
-    func countContainerIngress() { containerIngress.wrappingAdd(1, ordering: .relaxed) }
-    func countContainerEgress() { containerEgress.wrappingAdd(1, ordering: .relaxed) }
+    func countIngress(from outside: Outside) {
+        switch outside {
+        case .container: containerIngress.wrappingAdd(1, ordering: .relaxed)
+        case .network: networkIngress.wrappingAdd(1, ordering: .relaxed)
+        }
+    }
+
+    func countEgress(to outside: Outside) {
+        switch outside {
+        case .container: containerEgress.wrappingAdd(1, ordering: .relaxed)
+        case .network: networkEgress.wrappingAdd(1, ordering: .relaxed)
+        }
+    }
 
     /// The counts of route containers as they are now.
     var containerCounts: (ingress: Int, egress: Int) {
         (containerIngress.load(ordering: .relaxed), containerEgress.load(ordering: .relaxed))
+    }
+
+    /// The counts of other networks as they are now.
+    var networkCounts: (ingress: Int, egress: Int) {
+        (networkIngress.load(ordering: .relaxed), networkEgress.load(ordering: .relaxed))
     }
 
     /// The five counts as they are now.

@@ -14,12 +14,16 @@ struct Arrival {
     var viaEdge: Bool
     /// The mesh of edge routers where the message entered the network.
     var meshID: String?
+    /// The connection is one to another network.
+    var viaNetwork = false
 
     /// The delivery would go back to where it came from.
     func bars(_ consumer: LocalConsumer) -> Bool {
         if viaEdge, consumer.peer == .interior || consumer.peer == .meshPeer || consumer.connection == connection {
             return true
         }
+        // Between networks nobody sees which routers a message has passed: it could go back and forth for ever.
+        if viaNetwork, consumer.connection == connection { return true }
         guard let mesh = consumer.meshID else { return false }
         return mesh == meshID
     }

@@ -65,8 +65,8 @@ struct LocalConsumer: Sendable {
 
     /// A client that wants to see the router annotations.
     var seesAnnotations = false
-    /// A route container.
-    var isContainer = false
+    /// Reached by an automatic link, of ours or of its own.
+    var outside: Outside?
 
     /// Known here first, so that this router tells others of it.
     var isOwn: Bool { peer == .client || peer == .edge }

@@ -74,7 +74,7 @@ extension Worker {
             origin: originRouter(head),
             arrival: Arrival(
                 connection: connection.ref, viaEdge: connection.effectiveRole.joinsEdge,
-                meshID: head.annotations?.meshID))
+                meshID: head.annotations?.meshID, viaNetwork: connection.effectiveRole == .interNetwork))
         passage.resends =
             !incoming.isSettled && (link.resendsReleased || flags & RouterAnnotations.resendReleased != 0)
         let scope = scope(address)
@@ -90,7 +90,9 @@ extension Worker {
     }
 
     /// The scope of an address seen from this router.
-    func scope(_ address: String) -> AddressScope { AddressScope(address, selfID: routerID, isEdge: isEdge) }
+    func scope(_ address: String) -> AddressScope {
+        AddressScope(address, selfID: routerID, isEdge: isEdge, network: networkID)
+    }
 
     private func forward(_ passage: Passage, _ scope: AddressScope) -> RouteResult {
         if passage.resends, passage.tried == nil {
@@ -119,6 +121,8 @@ extension Worker {
             return toAddress("H" + id, nil, passage)
         case .mobile(let text):
             return toAddress("M" + text, text, passage)
+        case .network:
+            return toAddress(scope.key, nil, passage)
         case .uplink:
             return toAddress(AddressScope.uplinkKey, nil, passage)
         }
@@ -129,6 +133,7 @@ extension Worker {
         case .router, .edge, .uplink: true
         case .local, .all: false
         case .mobile: snapshot.addresses[scope.key]?.leadsToRouters ?? isEdge
+        case .network: snapshot.addresses[scope.key]?.leadsToRouters ?? false
         }
     }
 
@@ -155,9 +160,9 @@ extension Worker {
         let entry = passage.tried?.left(of: known) ?? known
         if case .producer = passage.link.kind, passage.tried?.count ?? 0 == 0 {
             entry.traffic.countIngress()
-            if passage.link.session.connection.effectiveRole == .routeContainer {
-                counters.containerIngress += 1
-                entry.traffic.countContainerIngress()
+            if let outside = passage.link.session.connection.effectiveRole.outside {
+                counters.countIngress(from: outside)
+                entry.traffic.countIngress(from: outside)
             }
         }
         if entry.treatment == .multicastOnce || entry.treatment == .multicastFlood { return toAll(entry, passage) }
@@ -172,8 +177,7 @@ extension Worker {
             entry.traffic.countEgress()
             return toConnector(connector, passage.incoming, passage.head)
         case .consumer(let consumer):
-            entry.traffic.countEgress()
-            if consumer.isContainer { countContainerEgress(entry) }
+            countEgress(entry, to: consumer)
             return toConsumer(consumer, passage)
         case .remote(let route, let load):
             entry.traffic.countTransit()
@@ -183,9 +187,11 @@ extension Worker {
         }
     }
 
-    private func countContainerEgress(_ entry: AddressEntry) {
-        counters.containerEgress += 1
-        entry.traffic.countContainerEgress()
+    func countEgress(_ entry: AddressEntry, to consumer: LocalConsumer) {
+        entry.traffic.countEgress()
+        guard let outside = consumer.outside else { return }
+        counters.countEgress(to: outside)
+        entry.traffic.countEgress(to: outside)
     }
 
     /// Nobody here takes the message: the interior may, if we are an edge router.
@@ -238,8 +244,7 @@ extension Worker {
             consumers.append(uplink)
         }
         for consumer in consumers {
-            entry.traffic.countEgress()
-            if consumer.isContainer { countContainerEgress(entry) }
+            countEgress(entry, to: consumer)
             fan.add { branch in open(to: consumer, passage, producer: branch) }
         }
         var trace: Set<Int> = []
@@ -375,9 +380,9 @@ extension Worker {
     }
 
     /// Annotations of a message for a local consumer that gets them. An edge router names neither itself nor what lies
-    /// behind it, to nobody.
+    /// behind it, to nobody; an interior router does so towards other networks.
     private func localHead(_ consumer: LocalConsumer, _ passage: Passage) -> [UInt8] {
-        guard isEdge else { return routedHead(passage) }
+        guard isEdge || consumer.outside == .network else { return routedHead(passage) }
         var annotations = passage.head.annotations ?? RouterAnnotations()
         if let target = passage.target { annotations.toOverride = target }
         if passage.link.takesStreams { annotations.flags |= RouterAnnotations.streaming }

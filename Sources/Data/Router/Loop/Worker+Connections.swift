@@ -277,7 +277,7 @@ extension Worker {
         case .data: counters.transit += 1
         default: break
         }
-        if connection.effectiveRole == .routeContainer { counters.containerEgress += 1 }
+        if let outside = connection.effectiveRole.outside { counters.countEgress(to: outside) }
         let delivery = OutgoingDelivery(connection: connection, head: bytes, presettled: true, producer: nil, load: nil)
         delivery.logText = connection.logText(of: bytes)
         delivery.finish(settled: true)

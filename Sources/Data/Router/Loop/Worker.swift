@@ -22,6 +22,9 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         /// Of those, from and to route containers.
         var containerIngress = 0
         var containerEgress = 0
+        /// And from and to other networks.
+        var networkIngress = 0
+        var networkEgress = 0
         var transit = 0
         var accepted = 0
         var released = 0
@@ -60,6 +63,8 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     let reportEvery: UInt64
     /// This is an edge router: what it does not know goes to an interior router.
     let isEdge: Bool
+    /// The name of this network among others; nil = it has none.
+    var networkID: String?
     unowned(unsafe) let core: Core  // lives as long as the process
     let pool: SlabPool
     /// What is read from a TLS socket.
@@ -396,6 +401,16 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     }
 
     // MARK: Tables
+
+    /// This network has another name from now on.
+    func joinNetwork(_ name: String?) {
+        networkID = name
+        // Reply addresses have the name in them, and what was learnt of others' is no longer so.
+        clientHeads = [:]
+        cautiousHeads = [:]
+        knownHeads = KnownHeads()
+        replyRoute = nil
+    }
 
     /// New tables from the control thread.
     func adopt(_ snapshot: Snapshot) {

@@ -294,6 +294,7 @@ extension Core {
             let record = addresses[entry.key]
             let counts = entry.traffic.counts
             let containers = entry.traffic.containerCounts
+            let networks = entry.traffic.networkCounts
             // Of other treatments nobody keeps count.
             let isBalanced = entry.treatment == .balanced
             return [
@@ -307,8 +308,9 @@ extension Core {
                 "deliveriesTransit": int(counts.transit), "deliveriesToContainer": int(counts.toContainer),
                 "deliveriesFromContainer": int(counts.fromContainer),
                 "deliveriesEgressRouteContainer": int(containers.egress),
-                "deliveriesIngressRouteContainer": int(containers.ingress), "deliveriesEgressInterNetwork": int(0),
-                "deliveriesIngressInterNetwork": int(0),
+                "deliveriesIngressRouteContainer": int(containers.ingress),
+                "deliveriesEgressInterNetwork": int(networks.egress),
+                "deliveriesIngressInterNetwork": int(networks.ingress),
                 "transitOutstanding": isBalanced ? .list(entry.remotes.map { int($0.load.value) }) : .null,
                 "trackedDeliveries": int(isBalanced ? entry.remotes.reduce(0) { $0 + $1.load.value } : 0),
                 "priority": int(entry.priority ?? -1), "deliveriesRedirectedToFallback": int(0),
@@ -337,7 +339,8 @@ extension Core {
             "deliveriesStuck": long(totals.stuck), "linksBlocked": long(totals.blockedLinks),
             "deliveriesIngressRouteContainer": long(totals.containerIngress),
             "deliveriesEgressRouteContainer": long(totals.containerEgress),
-            "deliveriesIngressInterNetwork": long(0), "deliveriesEgressInterNetwork": long(0),
+            "deliveriesIngressInterNetwork": long(totals.networkIngress),
+            "deliveriesEgressInterNetwork": long(totals.networkEgress),
             "deliveriesRedirectedToFallback": long(0),
             "uptimeSeconds": long(Int(time(nil)) - Int(startedSeconds)),
             "residentMemoryUsage": long(ProcessMemory.residentOctets),

@@ -34,7 +34,7 @@ extension AMQPConnection {
     }
 
     private func isPeerOfConnectorAdmitted(_ gate: PolicyGate) -> Bool {
-        guard settings.role == .normal || settings.role == .routeContainer, let vhost = settings.policyVhost,
+        guard settings.role == .normal || settings.role.outside != nil, let vhost = settings.policyVhost,
             !vhost.isEmpty
         else { return true }
         let user = userName ?? AMQPConnection.noUser

@@ -67,7 +67,11 @@ extension Worker {
         case .inProcess, .nowhere: return nil
         case let choice:
             entry.traffic.countIngress()
-            if case .remote = choice { entry.traffic.countTransit() } else { entry.traffic.countEgress() }
+            switch choice {
+            case .remote: entry.traffic.countTransit()
+            case .consumer(let consumer): countEgress(entry, to: consumer)
+            default: entry.traffic.countEgress()
+            }
             return (address, choice)
         }
     }
@@ -89,13 +93,16 @@ extension Worker {
             return openTowards(
                 route, head: head, producer: client, load: load, presettled: false, priority: nil, preferring: nil)
         case .consumer(let consumer):
-            // To the interior, to an edge router below us, or to an AMQP client that stands for a server.
+            // To the interior, to an edge router below us, to another network, or to an AMQP client that stands for a
+            // server.
+            let leavesNetwork = consumer.outside == .network
             let head =
-                consumer.isAnnotated
+                consumer.isAnnotated && !leavesNetwork
                 ? clientHead(address, client)
                 : streamHead(
                     to: address.address, replyTo: replyAddress(client.ref), offer(for: client),
-                    correlation: client.flow?.id, alpn: client.alpn, isAnnotated: false)
+                    correlation: client.flow?.id, alpn: client.alpn, isAnnotated: consumer.isAnnotated,
+                    leavesNetwork: leavesNetwork)
             return openTowards(consumer, head: head, producer: client, presettled: false, isStream: true)
         case .inProcess, .nowhere: return nil
         }

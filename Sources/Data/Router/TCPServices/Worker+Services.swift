@@ -3,7 +3,8 @@ import Glibc
 
 extension Worker {
     func replyAddress(_ ref: StreamRef) -> String {
-        isEdge ? "amqp:/_edge/\(routerID)/temp.\(ref.text)" : "amqp:/_topo/0/\(routerID)/temp.\(ref.text)"
+        AddressScope.address(
+            ofLocal: "temp." + ref.text, selfID: routerID, isEdge: isEdge, network: networkID)
     }
 
     /// The head of a client stream, from the address's template when that has been made.
@@ -69,7 +70,7 @@ extension Worker {
             return openTowards(
                 route, head: head, producer: producer, load: nil, presettled: false, priority: nil,
                 preferring: producer.arrival)
-        case .edge, .uplink:
+        case .edge, .uplink, .network:
             return openReply(toConsumersOf: scope, address, offer, producer: producer)
         case .all, .mobile:
             return nil
@@ -116,7 +117,9 @@ extension Worker {
         guard let entry = snapshot.addresses[scope.key] ?? fallback else { return nil }
         switch ConsumerChoice.pick(entry, origin: nil, turn: nextTurn()) {
         case .consumer(let consumer):
-            let head = streamHead(to: address, replyTo: nil, offer, isAnnotated: consumer.isAnnotated)
+            let head = streamHead(
+                to: address, replyTo: nil, offer, isAnnotated: consumer.isAnnotated,
+                leavesNetwork: consumer.outside == .network)
             return openTowards(consumer, head: head, producer: producer, presettled: false, isStream: true)
         case .remote(let route, let load):
             return openTowards(
@@ -145,16 +148,19 @@ extension Worker {
     ///   - correlation: name of the flow's telemetry record.
     ///   - alpn: what a TLS client and this router agreed to speak.
     ///   - isAnnotated: false for clients, which get the bare message.
+    ///   - leavesNetwork: no router is named in the annotations.
     func streamHead(
         to address: String, replyTo: String?, _ offer: WindowOffer, correlation: String? = nil, alpn: String? = nil,
-        isAnnotated: Bool = true
+        isAnnotated: Bool = true, leavesNetwork: Bool = false
     ) -> [UInt8] {
         var encoder = AMQPEncoder()
         let own = "0/" + routerID
+        let isNamed = !isEdge && !leavesNetwork
         if isAnnotated {
             RouterAnnotations(
                 flags: RouterAnnotations.streaming | RouterAnnotations.disableQ2, toOverride: nil,
-                ingress: isEdge ? nil : own, trace: isEdge ? [] : [own], meshID: snapshot.meshID
+                ingress: isNamed ? own : nil, trace: isNamed ? [own] : [],
+                meshID: leavesNetwork ? nil : snapshot.meshID
             ).encode(into: &encoder)
         }
         encoder.described(0x73)
