@@ -146,7 +146,7 @@ run_interop() {
             return 0
         fi
     fi
-    timeout --kill-after=10 1500 "$venv/bin/python" Tests/Integration/run_suite.py Tests/Interop "$SCRATCH/interop" \
+    timeout --kill-after=10 2700 "$venv/bin/python" Tests/Integration/run_suite.py Tests/Interop "$SCRATCH/interop" \
         ${NAMES[@]+"${NAMES[@]}"} >&2 || true
     add_counts "$SCRATCH/interop" "interop tests"
 }

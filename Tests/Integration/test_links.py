@@ -5,7 +5,7 @@ import unittest
 
 from amqp_wire import (ATTACH, BEGIN, DETACH, DISPOSITION, FLOW, TRANSFER, Described, Peer, PeerClosed, Symbol,
                        UByte, UInt, ULong, encode, frame, performative)
-from harness import RouterCase, connect
+from harness import RouterCase, connect, free_port
 
 WINDOW = UInt(1 << 20)
 BODY = encode(Described(ULong(0x77), "hello"))
@@ -19,10 +19,13 @@ class LinkCase(RouterCase):
         super().setUp()
         self.hub = self.router("hub")
         self.hub.add("address", prefix="closed", distribution="unavailable")
+        self.edge_port = free_port()
+        self.hub.add("listener", name="edge", role="edge", host="127.0.0.1", port=self.edge_port,
+                     saslMechanisms="ANONYMOUS")
         self.hub.start()
 
-    def client(self, name):
-        peer = Peer(connect(self.hub.amqp_port, timeout=10), container=name).handshake()
+    def client(self, name, port=None):
+        peer = Peer(connect(port or self.hub.amqp_port, timeout=10), container=name).handshake()
         peer.send(BEGIN, None, UInt(0), WINDOW, WINDOW)
         peer.expect(BEGIN)
         self.addCleanup(peer.socket.close)
@@ -36,8 +39,8 @@ class LinkCase(RouterCase):
         peer.send(FLOW, UInt(0), WINDOW, UInt(0), WINDOW, UInt(0), UInt(0), UInt(100))
         return peer
 
-    def producer(self, name="producer", address="queue"):
-        peer = self.client(name)
+    def producer(self, name="producer", address="queue", port=None):
+        peer = self.client(name, port)
         peer.send(ATTACH, name, UInt(0), False, UByte(2), UByte(0), Described(ULong(0x28), []),
                   Described(ULong(0x29), [address]), None, None, UInt(0))
         peer.expect(FLOW)
@@ -68,6 +71,38 @@ class Links(LinkCase):
         self.settle(consumer)
         consumer.socket.close()
         self.assert_alive()
+
+    def test_credit_of_a_client_is_taken_back_with_the_first_message_that_finds_nobody(self):
+        consumer, producer = self.consumer(), self.producer()
+        consumer.send(DETACH, UInt(0), True)
+        consumer.expect(DETACH)
+        self.transfer(producer, 0)
+        drained, outcome = False, None
+        while not drained or outcome is None:
+            code, fields, _ = producer.next_of(FLOW, DISPOSITION)
+            if code == FLOW and len(fields) > 8 and fields[8]:
+                self.assertEqual((fields[5], fields[6]), (1, 249))
+                drained = True
+            elif code == DISPOSITION:
+                outcome = fields[4].descriptor
+        self.assertEqual(outcome, 0x26)
+        # What is under way has its outcome all the same, and credit comes back with the next receiver.
+        self.transfer(producer, 1)
+        self.assertEqual(producer.expect(DISPOSITION)[4].descriptor, 0x26)
+        self.consumer("second")
+        self.assertEqual(producer.expect(FLOW)[5:7], [2, 250])
+
+    def test_edge_router_keeps_its_credit_when_nobody_takes_its_messages(self):
+        """Its clients' credit is its own affair, and messages of several of them may be on their way."""
+        proxy = self.producer("edge", port=self.edge_port)
+        for number in range(300):
+            self.transfer(proxy, number)
+            while True:
+                code, fields, _ = proxy.next_of(FLOW, DISPOSITION)
+                if code == DISPOSITION:
+                    break
+                self.assertFalse(len(fields) > 8 and fields[8], "the interior has taken the credit back")
+            self.assertEqual((fields[1], fields[4].descriptor), (number, 0x26))
 
     def test_message_released_before_its_end_has_one_outcome(self):
         producer = self.producer(address=None)

@@ -243,14 +243,12 @@ extension Session {
     }
 
     func giveFirstCredit(_ link: Link) {
-        if case .producer(let address?) = link.kind {
+        // An edge router's proxies may always send.
+        if case .producer(let address?) = link.kind, !connection.effectiveRole.joinsEdge {
             let scope = connection.worker.scope(address)
             link.scope = scope
-            // An edge router's proxies may always send.
-            if !connection.effectiveRole.joinsEdge {
-                connection.targetedProducers.append(link)
-                link.isStarved = !connection.worker.isReachable(scope)
-            }
+            connection.targetedProducers.append(link)
+            link.isStarved = !connection.worker.isReachable(scope)
         }
         guard !link.isStarved else { return }
         link.machine.grant(link.capacity)

@@ -366,7 +366,7 @@ final class IncomingDelivery: DeliveryEnd {
             // A client's message is mostly under way already: one outcome at its end, unless that takes long. What
             // waits for its consumer, as a stream does, hears of it at once.
             if case .producer = link.kind, !link.takesStreams {
-                connection.worker.decidedEarly.append(self)
+                connection.worker.tellLater(self)
             } else {
                 send(state, settled: false)
             }

@@ -127,7 +127,7 @@ final class Link {
     var owed: UInt32 = 0
     /// Receiving: credit is given back at the end of the loop's turn.
     var isCreditDue = false
-    /// Receiving: the link's own address; nil = messages tell theirs.
+    /// Receiving: the address that the link's credit depends on; nil = it depends on none.
     var scope: AddressScope?
     /// Receiving: the peer wants its messages forwarded before they are complete.
     var takesStreams = false

@@ -129,8 +129,10 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
     let shownStreams = LoadCounter()
     /// Clients accepted since the last tick, and how many of them are a rush.
     var acceptedInTick = 0
-    /// Since the last tick, messages of clients whose outcome was known before their end.
-    var decidedEarly: [IncomingDelivery] = []
+    /// Messages of clients whose outcome was known before their end, and since when; the oldest first.
+    private var decidedEarly: [(delivery: IncomingDelivery, at: Int64)] = []
+    /// Milliseconds that a sender has to end such a message before it is told.
+    private static let earlyOutcomeAfter: Int64 = 500
     static let rush = 256
     var counters = Counters()
     var listenerSockets: [String: TCPListenerSocket] = [:]
@@ -282,8 +284,7 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         let now = now
         if tickMilliseconds < Worker.usualTick { tickSlower() }
         for connection in Array(connections.values) { connection.tick(now: now) }
-        for delivery in decidedEarly { delivery.tellEarlyOutcome() }
-        decidedEarly = []
+        if !decidedEarly.isEmpty { tellEarlyOutcomes(now: now) }
         checkDeadlines(now: now)
         if !pathless.isEmpty { dropPathless(now: now) }
         reportFlows(now: now)
@@ -298,6 +299,15 @@ final class Worker: EventLoop, @unchecked Sendable {  // loop-confined; others o
         }
         acceptedInTick = 0
         noticeQuiet()
+    }
+
+    /// Outcome and settlement go together if the sender ends its message in time.
+    func tellLater(_ delivery: IncomingDelivery) { decidedEarly.append((delivery, now)) }
+
+    private func tellEarlyOutcomes(now: Int64) {
+        let due = decidedEarly.prefix { now - $0.at >= Worker.earlyOutcomeAfter }.map(\.delivery)
+        decidedEarly.removeFirst(due.count)
+        for delivery in due { delivery.tellEarlyOutcome() }
     }
 
     /// Traffic has ended: pooled links and buffers go, then the process gives memory back.
