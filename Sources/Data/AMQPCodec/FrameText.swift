@@ -197,8 +197,8 @@ struct BoundedText {
         switch value {
         case .string(let string): add("\"\(BoundedText.escaped(string))\"")
         case .symbol(let string): add(":\(BoundedText.escaped(string))")
-        case .list(let elements), .array(let elements): add(elements)
-        case .map(let entries): add(entries)
+        case .list(let elements), .array(let elements): list(elements) { $0.add($1) }
+        case .map(let entries): map(entries) { $0.add($1) }
         case .described(.ulong(let descriptor), let inner): composite(descriptor, inner)
         case .described(let descriptor, let inner):
             add("@")
@@ -209,24 +209,26 @@ struct BoundedText {
         }
     }
 
-    private mutating func add(_ elements: [AMQPValue]) {
+    /// Elements in brackets, each as `show` writes it.
+    mutating func list(_ elements: [AMQPValue], _ show: (inout BoundedText, AMQPValue) -> Void) {
         add("[")
         for (position, element) in elements.enumerated() {
             guard !isFull else { return }
             if position > 0 { add(", ") }
-            add(element)
+            show(&self, element)
         }
         add("]")
     }
 
-    private mutating func add(_ entries: [MapEntry]) {
+    /// Entries in braces, keys and values as `show` writes them.
+    mutating func map(_ entries: [MapEntry], _ show: (inout BoundedText, AMQPValue) -> Void) {
         add("{")
         for (position, entry) in entries.enumerated() {
             guard !isFull else { return }
             if position > 0 { add(", ") }
-            add(entry.key)
+            show(&self, entry.key)
             add("=")
-            add(entry.value)
+            show(&self, entry.value)
         }
         add("}")
     }

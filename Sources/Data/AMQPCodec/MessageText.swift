@@ -146,24 +146,8 @@ extension BoundedText {
         case .symbol(let text): quoted(":", text.utf8)
         case .binary(let octets): quoted("b", octets)
         case .timestamp(let milliseconds): add("\"\(MessageText.time(milliseconds))\"")
-        case .list(let elements), .array(let elements):
-            add("[")
-            for (position, element) in elements.enumerated() {
-                guard !isFull else { return }
-                if position > 0 { add(", ") }
-                shown(element)
-            }
-            add("]")
-        case .map(let entries):
-            add("{")
-            for (position, entry) in entries.enumerated() {
-                guard !isFull else { return }
-                if position > 0 { add(", ") }
-                shown(entry.key)
-                add("=")
-                shown(entry.value)
-            }
-            add("}")
+        case .list(let elements), .array(let elements): list(elements) { $0.shown($1) }
+        case .map(let entries): map(entries) { $0.shown($1) }
         case .described(let descriptor, let inner):
             add("@")
             shown(descriptor)
